@@ -1,0 +1,452 @@
+#define _GNU_SOURCE
+#include "channel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ring.h"
+#include "waiter.h"
+
+/* How often a poll looks at the clock, which costs as much as a dozen looks at the ring. */
+#define LOOKS_PER_CLOCK 16
+
+/* A blocking wait with a long fixed budget comes up for signals and a dead peer this often. */
+#define SPIN_SLICE_NS INT64_C(1000000)
+
+struct shm_channel {
+    struct shm_segment segment;
+    struct shm_producer producer;
+    struct shm_consumer consumer;
+    struct shm_waiter waiter;
+    int socket_fd;
+    uint32_t max_message;
+    enum shm_consumer_state awake; /* SHM_AWAKE or SHM_BUSY: what to be when not parked */
+    bool parked;
+    bool slept; /* the current wait has parked: polling did not catch what it waits for */
+
+    bool sending;     /* a message is partly sent */
+    size_t sent;      /* bytes of it that are published */
+    uint32_t wanted;  /* payload bytes of the record that did not fit */
+
+    uint8_t *assembly; /* fragments of the message being received */
+    size_t assembly_capacity;
+    size_t assembled;
+    bool showing_assembly; /* the message that peek showed is in `assembly`, complete */
+    size_t shown;          /* bytes of the message that peek showed */
+
+    struct shm_channel_stats stats;
+};
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static int available_cores(void)
+{
+    cpu_set_t cores;
+    /* More than CPU_SETSIZE cores: EINVAL, and then certainly more than one. */
+    return sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 2;
+}
+
+static uint32_t fragment_bytes(const shm_channel *channel)
+{
+    return channel->segment.ring_capacity / 4;
+}
+
+static int open_channel(shm_channel **out, const struct shm_segment *segment, enum shm_side side,
+                        const struct shm_channel_options *options)
+{
+    shm_channel *channel = calloc(1, sizeof *channel);
+    if (channel == NULL)
+        return -ENOMEM;
+    channel->socket_fd = fcntl(options->socket_fd, F_DUPFD_CLOEXEC, 0);
+    if (channel->socket_fd < 0) {
+        int rc = -errno;
+        free(channel);
+        return rc;
+    }
+    enum shm_ring_index out_ring = side == SHM_DIALER ? SHM_RING_TO_ACCEPTOR : SHM_RING_TO_DIALER;
+    enum shm_ring_index in_ring = side == SHM_DIALER ? SHM_RING_TO_DIALER : SHM_RING_TO_ACCEPTOR;
+    channel->segment = *segment;
+    channel->max_message = options->max_message;
+    shm_producer_init(&channel->producer, &segment->header->rings[out_ring], shm_segment_data(segment, out_ring),
+                      segment->ring_capacity);
+    shm_consumer_init(&channel->consumer, &segment->header->rings[in_ring], shm_segment_data(segment, in_ring),
+                      segment->ring_capacity);
+    shm_waiter_init(&channel->waiter, options->spin_us, available_cores());
+    *out = channel;
+    return 0;
+}
+
+int shm_channel_create(shm_channel **channel, int segment_fd, uint32_t ring_capacity,
+                       const struct shm_channel_options *options)
+{
+    struct shm_segment segment;
+    int rc = shm_segment_create(&segment, segment_fd, ring_capacity);
+    if (rc == 0) {
+        rc = open_channel(channel, &segment, SHM_DIALER, options);
+        if (rc < 0)
+            shm_segment_close(&segment);
+    }
+    return rc;
+}
+
+int shm_channel_attach(shm_channel **channel, int segment_fd, const struct shm_channel_options *options)
+{
+    struct shm_segment segment;
+    int rc = shm_segment_attach(&segment, segment_fd);
+    if (rc == 0) {
+        rc = open_channel(channel, &segment, SHM_ACCEPTOR, options);
+        if (rc < 0)
+            shm_segment_close(&segment);
+    }
+    return rc;
+}
+
+void shm_channel_close(shm_channel *channel)
+{
+    if (channel == NULL)
+        return;
+    shm_segment_close(&channel->segment);
+    close(channel->socket_fd);
+    free(channel->assembly);
+    free(channel);
+}
+
+void shm_channel_set_max_message(shm_channel *channel, uint32_t max_message)
+{
+    channel->max_message = max_message;
+}
+
+static void ring_doorbell(shm_channel *channel)
+{
+    static const uint8_t doorbell = SHM_DOORBELL_BYTE;
+    /* A socket too full for one more byte wakes its reader anyway; a dead peer shows when this side waits. */
+    (void)send(channel->socket_fd, &doorbell, sizeof doorbell, MSG_DONTWAIT | MSG_NOSIGNAL);
+    channel->stats.doorbells_rung++;
+}
+
+/* End the current wait, if any: what it waited for has come, or waits no more. */
+static void end_wait(shm_channel *channel)
+{
+    if (channel->waiter.began_ns != 0)
+        shm_waiter_end(&channel->waiter, !channel->slept);
+    channel->slept = false;
+}
+
+void shm_channel_unpark(shm_channel *channel)
+{
+    channel->parked = false;
+    /* Relaxed: a doorbell rung needlessly between here and the store's arrival does no harm. */
+    atomic_store_explicit(&channel->consumer.shared->consumer_state, channel->awake, memory_order_relaxed);
+}
+
+/* End the current wait although nothing has come. Polling that was cut short says nothing about whether it pays. */
+static void abandon_wait(shm_channel *channel)
+{
+    if (channel->slept)
+        end_wait(channel);
+    else
+        channel->waiter.began_ns = 0;
+}
+
+/* What was sent may be answered soon, however long this side had already waited for something else. */
+static void begin_new_wait(shm_channel *channel)
+{
+    if (channel->parked)
+        shm_channel_unpark(channel);
+    abandon_wait(channel);
+}
+
+int shm_channel_send(shm_channel *channel, const void *message, size_t length)
+{
+    if (length > channel->max_message)
+        return -EMSGSIZE;
+    if (channel->sending && channel->sent > length)
+        return -EINVAL;
+    const uint8_t *bytes = message;
+    const size_t sent_before = channel->sent;
+    do {
+        size_t rest = length - channel->sent;
+        uint32_t piece = rest <= fragment_bytes(channel) ? (uint32_t)rest : fragment_bytes(channel);
+        void *payload;
+        int rc = shm_ring_claim(&channel->producer, piece, &payload);
+        if (rc < 0)
+            return rc;
+        if (rc == 0) {
+            /* A park until now did not ask for this room. One that did stays: trying in vain does not poll anew. */
+            if (!channel->sending || channel->sent != sent_before)
+                begin_new_wait(channel);
+            channel->sending = true;
+            channel->wanted = piece;
+            return -EAGAIN;
+        }
+        if (piece > 0)
+            memcpy(payload, bytes + channel->sent, piece);
+        channel->sent += piece;
+        if (shm_ring_publish(&channel->producer, channel->sent < length ? SHM_RECORD_MORE : 0))
+            ring_doorbell(channel);
+    } while (channel->sent < length);
+    channel->sending = false;
+    channel->sent = 0;
+    channel->stats.messages_sent++;
+    channel->stats.bytes_sent += length;
+    begin_new_wait(channel);
+    return 0;
+}
+
+bool shm_channel_is_sending(const shm_channel *channel)
+{
+    return channel->sending;
+}
+
+static int append_fragment(shm_channel *channel, const uint8_t *payload, uint32_t length)
+{
+    size_t needed = channel->assembled + length;
+    if (needed > channel->max_message)
+        return -EMSGSIZE;
+    if (needed > channel->assembly_capacity) {
+        /* Doubled: grows with what has arrived, never with what a peer says will. */
+        size_t capacity = channel->assembly_capacity == 0 ? fragment_bytes(channel) : channel->assembly_capacity;
+        while (capacity < needed)
+            capacity *= 2;
+        uint8_t *grown = realloc(channel->assembly, capacity);
+        if (grown == NULL)
+            return -ENOMEM;
+        channel->assembly = grown;
+        channel->assembly_capacity = capacity;
+    }
+    if (length > 0)
+        memcpy(channel->assembly + channel->assembled, payload, length);
+    channel->assembled = needed;
+    return 0;
+}
+
+static void release_record(shm_channel *channel)
+{
+    if (shm_ring_release(&channel->consumer))
+        ring_doorbell(channel);
+}
+
+int shm_channel_peek(shm_channel *channel, const uint8_t **message, size_t *length)
+{
+    while (!channel->showing_assembly) {
+        const uint8_t *payload;
+        uint32_t bytes, flags;
+        int rc = shm_ring_peek(&channel->consumer, &payload, &bytes, &flags);
+        if (rc <= 0)
+            return rc;
+        if (flags == 0 && channel->assembled == 0) {
+            if (bytes > channel->max_message)
+                return -EMSGSIZE;
+            *message = payload;
+            *length = channel->shown = bytes;
+            return 1;
+        }
+        /* An empty fragment would let a peer keep this loop busy for nothing. */
+        if (bytes == 0 && (flags & SHM_RECORD_MORE) != 0)
+            return -EPROTO;
+        rc = append_fragment(channel, payload, bytes);
+        if (rc < 0)
+            return rc;
+        release_record(channel);
+        channel->showing_assembly = (flags & SHM_RECORD_MORE) == 0;
+    }
+    *message = channel->assembly;
+    *length = channel->shown = channel->assembled;
+    return 1;
+}
+
+void shm_channel_consume(shm_channel *channel)
+{
+    channel->stats.messages_received++;
+    channel->stats.bytes_received += channel->shown;
+    if (!channel->showing_assembly) {
+        release_record(channel);
+        return;
+    }
+    /* Freed, not kept: one large message must not hold its size for the connection's life. */
+    free(channel->assembly);
+    channel->assembly = NULL;
+    channel->assembly_capacity = 0;
+    channel->assembled = 0;
+    channel->showing_assembly = false;
+}
+
+/* Is there what a wait waits for: a record, or room for the record that did not fit? */
+static bool is_ready(shm_channel *channel)
+{
+    if (channel->showing_assembly || shm_ring_has_record(&channel->consumer))
+        return true;
+    /* An error counts as ready: shm_channel_send meets and reports it. */
+    return channel->sending && shm_ring_has_room(&channel->producer, channel->wanted) != 0;
+}
+
+static int ready(shm_channel *channel)
+{
+    end_wait(channel);
+    return 1;
+}
+
+/* Poll until ready (true), or until `until_ns` or the end of the spin budget (false). `*clock_ns` is the time on
+ * return. */
+static bool spin(shm_channel *channel, uint64_t until_ns, uint64_t *clock_ns)
+{
+    for (;;) {
+        for (int look = 0; look < LOOKS_PER_CLOCK; look++) {
+            if (is_ready(channel))
+                return true;
+            relax();
+        }
+        *clock_ns = now_ns();
+        if (*clock_ns >= until_ns || !shm_waiter_polls(&channel->waiter, *clock_ns))
+            return false;
+    }
+}
+
+int shm_channel_park(shm_channel *channel)
+{
+    if (channel->showing_assembly || shm_ring_park(&channel->consumer, channel->awake) ||
+        (channel->sending && shm_ring_await_room(&channel->producer, channel->wanted) != 0)) {
+        shm_channel_unpark(channel);
+        return ready(channel);
+    }
+    channel->parked = true;
+    channel->slept = channel->waiter.began_ns != 0;
+    channel->stats.parks++;
+    return 0;
+}
+
+int shm_channel_poll(shm_channel *channel, uint64_t poll_ns)
+{
+    if (is_ready(channel)) {
+        if (channel->parked)
+            shm_channel_unpark(channel);
+        return ready(channel);
+    }
+    if (channel->parked)
+        return -EAGAIN;
+    uint64_t clock_ns = now_ns();
+    shm_waiter_begin(&channel->waiter, clock_ns);
+    if (shm_waiter_polls(&channel->waiter, clock_ns)) {
+        if (spin(channel, clock_ns + poll_ns, &clock_ns))
+            return ready(channel);
+        if (shm_waiter_polls(&channel->waiter, clock_ns))
+            return 0;
+    }
+    return shm_channel_park(channel) ? 1 : -EAGAIN;
+}
+
+int shm_channel_drain_doorbell(shm_channel *channel)
+{
+    uint8_t bytes[256];
+    ssize_t count = recv(channel->socket_fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    if (count == 0 || (count < 0 && errno == ECONNRESET))
+        return -EPIPE;
+    if (count < 0)
+        return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
+    for (ssize_t i = 0; i < count; i++)
+        if (bytes[i] != SHM_DOORBELL_BYTE)
+            return -EPROTO;
+    return 0;
+}
+
+/* Sleep until the socket is readable or `deadline_ns` has come (0: none). 1 readable, 0 deadline, -EINTR. */
+static int sleep_on_socket(shm_channel *channel, uint64_t deadline_ns)
+{
+    struct timespec left, *timeout = NULL;
+    if (deadline_ns != 0) {
+        uint64_t clock_ns = now_ns();
+        uint64_t left_ns = deadline_ns > clock_ns ? deadline_ns - clock_ns : 0;
+        left = (struct timespec){(time_t)(left_ns / UINT64_C(1000000000)), (long)(left_ns % UINT64_C(1000000000))};
+        timeout = &left;
+    }
+    struct pollfd socket = {.fd = channel->socket_fd, .events = POLLIN};
+    int count = ppoll(&socket, 1, timeout, NULL);
+    return count < 0 ? -errno : count;
+}
+
+/* Ready, or else `rc`. What the peer published before it went is still to be read; a peer that broke the protocol is
+ * not heard any more. */
+static int ready_or(shm_channel *channel, int rc)
+{
+    return rc != -EPROTO && is_ready(channel) ? ready(channel) : rc;
+}
+
+int shm_channel_wait(shm_channel *channel, int64_t timeout_ns)
+{
+    if (channel->parked)
+        shm_channel_unpark(channel);
+    if (is_ready(channel))
+        return ready(channel);
+    uint64_t clock_ns = now_ns();
+    uint64_t deadline_ns = timeout_ns < 0 ? 0 : clock_ns + (uint64_t)timeout_ns;
+    shm_waiter_begin(&channel->waiter, clock_ns);
+    while (shm_waiter_polls(&channel->waiter, clock_ns)) {
+        uint64_t until_ns = clock_ns + (uint64_t)SPIN_SLICE_NS;
+        if (deadline_ns != 0 && deadline_ns < until_ns)
+            until_ns = deadline_ns;
+        if (spin(channel, until_ns, &clock_ns))
+            return ready(channel);
+        if (deadline_ns != 0 && clock_ns >= deadline_ns) {
+            abandon_wait(channel);
+            return 0;
+        }
+        if (shm_waiter_polls(&channel->waiter, clock_ns)) {
+            int rc = shm_channel_drain_doorbell(channel);
+            return ready_or(channel, rc < 0 ? rc : -EINTR);
+        }
+    }
+    if (shm_channel_park(channel))
+        return 1;
+    int rc = sleep_on_socket(channel, deadline_ns);
+    shm_channel_unpark(channel);
+    if (rc == 1)
+        rc = shm_channel_drain_doorbell(channel);
+    rc = ready_or(channel, rc);
+    if (rc != 0)
+        return rc;
+    if (deadline_ns != 0 && now_ns() >= deadline_ns) {
+        abandon_wait(channel);
+        return 0;
+    }
+    /* A doorbell for something already read. The caller looks after signals even if a peer floods the socket. */
+    return -EINTR;
+}
+
+void shm_channel_set_busy(shm_channel *channel, bool busy)
+{
+    channel->awake = busy ? SHM_BUSY : SHM_AWAKE;
+    if (!channel->parked)
+        atomic_store_explicit(&channel->consumer.shared->consumer_state, channel->awake, memory_order_relaxed);
+}
+
+uint32_t shm_channel_peer_state(const shm_channel *channel)
+{
+    return atomic_load_explicit(&channel->producer.shared->consumer_state, memory_order_relaxed);
+}
+
+void shm_channel_get_stats(const shm_channel *channel, struct shm_channel_stats *stats)
+{
+    *stats = channel->stats;
+    stats->spin_budget_ns = channel->waiter.budget_ns;
+}

@@ -1,0 +1,203 @@
+/* Which store pairs with which load is told by the SYNC labels; the same label stands at both ends.
+ *
+ * tail, head, consumer_state and producer_waiting are stored and loaded sequentially consistent where a side may go to
+ * sleep on what it read: each side stores its own word and then loads the other's, and in a single total order one of
+ * the two must see the other's store. Plain C11 fences would do as well, but ThreadSanitizer does not know them. */
+#include "ring.h"
+
+#include <errno.h>
+#include <string.h>
+
+static uint32_t record_bytes(uint32_t length)
+{
+    return SHM_RECORD_HEADER_BYTES + ((length + SHM_RECORD_ALIGN - 1) & ~(uint32_t)(SHM_RECORD_ALIGN - 1));
+}
+
+static uint32_t longest_payload(uint32_t capacity)
+{
+    return capacity / 2 - SHM_RECORD_HEADER_BYTES;
+}
+
+static void store_header(uint8_t *at, uint32_t length, uint32_t flags)
+{
+    const struct shm_record_header header = {length, flags};
+    memcpy(at, &header, sizeof header);
+}
+
+void shm_producer_init(struct shm_producer *producer, struct shm_ring_words *shared, uint8_t *data, uint32_t capacity)
+{
+    *producer = (struct shm_producer){.shared = shared, .data = data, .capacity = capacity};
+}
+
+void shm_consumer_init(struct shm_consumer *consumer, struct shm_ring_words *shared, uint8_t *data, uint32_t capacity)
+{
+    *consumer = (struct shm_consumer){.shared = shared, .data = data, .capacity = capacity};
+}
+
+/* Bytes from the tail to the end of the data that a record of `bytes` would have to skip, or 0. */
+static uint32_t padding_before(const struct shm_producer *producer, uint32_t bytes)
+{
+    uint32_t to_end = producer->capacity - ((uint32_t)producer->local_tail & (producer->capacity - 1));
+    return bytes <= to_end ? 0 : to_end;
+}
+
+static int load_head(struct shm_producer *producer)
+{
+    /* SYNC: record released, its bytes may be overwritten. SYNC: producer waits for room. */
+    uint64_t head = atomic_load_explicit(&producer->shared->head, memory_order_seq_cst);
+    /* A head only moves forward, and never past what was published. */
+    if (head - producer->cached_head > producer->local_tail - producer->cached_head || head % SHM_RECORD_ALIGN != 0)
+        return -EPROTO;
+    producer->cached_head = head;
+    return 0;
+}
+
+static bool fits(const struct shm_producer *producer, uint32_t bytes)
+{
+    uint64_t used = producer->local_tail - producer->cached_head;
+    return used + padding_before(producer, bytes) + bytes <= producer->capacity;
+}
+
+int shm_ring_has_room(struct shm_producer *producer, uint32_t length)
+{
+    if (length > longest_payload(producer->capacity))
+        return -EINVAL;
+    uint32_t bytes = record_bytes(length);
+    if (fits(producer, bytes))
+        return 1;
+    int rc = load_head(producer);
+    return rc < 0 ? rc : fits(producer, bytes);
+}
+
+int shm_ring_claim(struct shm_producer *producer, uint32_t length, void **payload)
+{
+    if (producer->claimed != 0)
+        return -EINVAL;
+    int rc = shm_ring_has_room(producer, length);
+    if (rc <= 0)
+        return rc;
+    uint32_t bytes = record_bytes(length);
+    uint32_t mask = producer->capacity - 1;
+    uint32_t padding = padding_before(producer, bytes);
+    if (padding != 0) {
+        /* Not yet visible: the tail moves past padding and record together, in shm_ring_publish. */
+        store_header(producer->data + ((uint32_t)producer->local_tail & mask), padding - SHM_RECORD_HEADER_BYTES,
+                     SHM_RECORD_PADDING);
+        producer->local_tail += padding;
+    }
+    uint8_t *record = producer->data + ((uint32_t)producer->local_tail & mask);
+    store_header(record, length, 0);
+    producer->claimed = bytes;
+    *payload = record + SHM_RECORD_HEADER_BYTES;
+    return 1;
+}
+
+bool shm_ring_publish(struct shm_producer *producer, uint32_t flags)
+{
+    if (flags != 0) {
+        uint8_t *record = producer->data + ((uint32_t)producer->local_tail & (producer->capacity - 1));
+        memcpy(record + offsetof(struct shm_record_header, flags), &flags, sizeof flags);
+    }
+    producer->local_tail += producer->claimed;
+    producer->claimed = 0;
+    /* SYNC: record visible to consumer. SYNC: consumer parks. */
+    atomic_store_explicit(&producer->shared->tail, producer->local_tail, memory_order_seq_cst);
+    /* SYNC: consumer parks. */
+    if (atomic_load_explicit(&producer->shared->consumer_state, memory_order_seq_cst) != SHM_PARKED)
+        return false;
+    /* An exchange, so that one park costs one doorbell however many records follow. */
+    return atomic_exchange_explicit(&producer->shared->consumer_state, SHM_AWAKE, memory_order_seq_cst) == SHM_PARKED;
+}
+
+int shm_ring_await_room(struct shm_producer *producer, uint32_t length)
+{
+    /* SYNC: producer waits for room. */
+    atomic_store_explicit(&producer->shared->producer_waiting, 1, memory_order_seq_cst);
+    int rc = load_head(producer);
+    if (rc == 0)
+        rc = shm_ring_has_room(producer, length);
+    if (rc != 0)
+        atomic_store_explicit(&producer->shared->producer_waiting, 0, memory_order_relaxed);
+    return rc;
+}
+
+/* Records that the producer has published and this side has not released, or -EPROTO. */
+static int load_tail(struct shm_consumer *consumer)
+{
+    /* SYNC: record visible to consumer. SYNC: consumer parks. */
+    uint64_t tail = atomic_load_explicit(&consumer->shared->tail, memory_order_seq_cst);
+    if (tail - consumer->local_head > consumer->capacity || tail % SHM_RECORD_ALIGN != 0)
+        return -EPROTO;
+    consumer->cached_tail = tail;
+    return 0;
+}
+
+bool shm_ring_has_record(struct shm_consumer *consumer)
+{
+    if (consumer->cached_tail != consumer->local_head)
+        return true;
+    /* Acquire is enough to poll; a tail that cannot be is left to shm_ring_peek to report. */
+    return atomic_load_explicit(&consumer->shared->tail, memory_order_acquire) != consumer->local_head;
+}
+
+int shm_ring_peek(struct shm_consumer *consumer, const uint8_t **payload, uint32_t *length, uint32_t *flags)
+{
+    for (;;) {
+        if (consumer->cached_tail == consumer->local_head) {
+            int rc = load_tail(consumer);
+            if (rc < 0)
+                return rc;
+            if (consumer->cached_tail == consumer->local_head)
+                return 0;
+        }
+        uint32_t position = (uint32_t)consumer->local_head & (consumer->capacity - 1);
+        uint32_t to_end = consumer->capacity - position;
+        uint64_t available = consumer->cached_tail - consumer->local_head;
+        struct shm_record_header header;
+        /* Copied once: the peer can change it between a check and a use. The empty asm keeps the compiler from
+         * reading it again. */
+        memcpy(&header, consumer->data + position, sizeof header);
+        __asm__ volatile("" : : : "memory");
+        if (header.length > to_end - SHM_RECORD_HEADER_BYTES || record_bytes(header.length) > available)
+            return -EPROTO;
+        if (header.flags == SHM_RECORD_PADDING) {
+            /* At the start of the data nothing needs padding: a peer that padded there could keep this loop busy. */
+            if (header.length != to_end - SHM_RECORD_HEADER_BYTES || position == 0)
+                return -EPROTO;
+            /* Not stored to the shared head: the record behind it releases both. */
+            consumer->local_head += to_end;
+            continue;
+        }
+        if ((header.flags & ~SHM_RECORD_MORE) != 0)
+            return -EPROTO;
+        consumer->peeked = record_bytes(header.length);
+        *payload = consumer->data + position + SHM_RECORD_HEADER_BYTES;
+        *length = header.length;
+        *flags = header.flags;
+        return 1;
+    }
+}
+
+bool shm_ring_release(struct shm_consumer *consumer)
+{
+    consumer->local_head += consumer->peeked;
+    consumer->peeked = 0;
+    /* SYNC: record released, its bytes may be overwritten. SYNC: producer waits for room. */
+    atomic_store_explicit(&consumer->shared->head, consumer->local_head, memory_order_seq_cst);
+    /* SYNC: producer waits for room. */
+    if (atomic_load_explicit(&consumer->shared->producer_waiting, memory_order_seq_cst) == 0)
+        return false;
+    return atomic_exchange_explicit(&consumer->shared->producer_waiting, 0, memory_order_seq_cst) != 0;
+}
+
+bool shm_ring_park(struct shm_consumer *consumer, enum shm_consumer_state awake)
+{
+    /* SYNC: consumer parks. */
+    atomic_store_explicit(&consumer->shared->consumer_state, SHM_PARKED, memory_order_seq_cst);
+    if (consumer->cached_tail == consumer->local_head &&
+        /* SYNC: record visible to consumer. SYNC: consumer parks. */
+        atomic_load_explicit(&consumer->shared->tail, memory_order_seq_cst) == consumer->local_head)
+        return false;
+    atomic_store_explicit(&consumer->shared->consumer_state, awake, memory_order_relaxed);
+    return true;
+}

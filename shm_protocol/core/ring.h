@@ -1,0 +1,62 @@
+/* A single-producer, single-consumer ring of records in shared memory (PROTOCOL.md section 4).
+ *
+ * `shared` and `data` belong to both sides; everything else in these structs is private to one side.
+ * Neither side trusts what the other stores. Full and empty are answers, a peer that broke the rules is -EPROTO. */
+#ifndef SHM_RING_H
+#define SHM_RING_H
+
+#include <stdbool.h>
+
+#include "layout.h"
+
+struct shm_producer {
+    struct shm_ring_words *shared;
+    uint8_t *data;
+    uint32_t capacity;
+    uint64_t local_tail;
+    uint64_t cached_head; /* the consumer's head when last looked at: saves a cache miss while there is room */
+    uint32_t claimed;     /* bytes of the claimed record, header and padding included; 0 when none */
+};
+
+struct shm_consumer {
+    struct shm_ring_words *shared;
+    uint8_t *data;
+    uint32_t capacity;
+    uint64_t local_head;
+    uint64_t cached_tail; /* the producer's tail when last looked at */
+    uint32_t peeked;      /* bytes of the peeked record, header and padding included; 0 when none */
+};
+
+void shm_producer_init(struct shm_producer *producer, struct shm_ring_words *shared, uint8_t *data, uint32_t capacity);
+void shm_consumer_init(struct shm_consumer *consumer, struct shm_ring_words *shared, uint8_t *data, uint32_t capacity);
+
+/* Claim room for a record of `length` payload bytes (at most half the capacity less the header) and point
+ * `*payload` at it. Returns 1 claimed, 0 full, -EINVAL too long or already claimed, -EPROTO impossible head. */
+int shm_ring_claim(struct shm_producer *producer, uint32_t length, void **payload);
+
+/* Publish the claimed record with `flags` (0 or SHM_RECORD_MORE). Returns true if the consumer was parked and the
+ * caller must ring its doorbell; the consumer's state is AWAKE by then. */
+bool shm_ring_publish(struct shm_producer *producer, uint32_t flags);
+
+/* Would a record of `length` fit now? 1 yes, 0 no, -EPROTO. */
+int shm_ring_has_room(struct shm_producer *producer, uint32_t length);
+
+/* Say that the producer is about to sleep until there is room for `length`. Returns 1 if there is room after
+ * all (do not sleep), 0 if the consumer will ring, -EPROTO. */
+int shm_ring_await_room(struct shm_producer *producer, uint32_t length);
+
+/* Look at the oldest record: 1 and its payload, length and flags; 0 when empty; -EPROTO for an index, length
+ * or flag that cannot be. The payload is shared memory: copy it out before interpreting it. */
+int shm_ring_peek(struct shm_consumer *consumer, const uint8_t **payload, uint32_t *length, uint32_t *flags);
+
+/* Release the peeked record. Returns true if the producer waits for room and the caller must ring its doorbell. */
+bool shm_ring_release(struct shm_consumer *consumer);
+
+/* Is there a record? Does not check it. */
+bool shm_ring_has_record(struct shm_consumer *consumer);
+
+/* Say that the consumer is about to sleep. Returns true if a record has come (do not sleep; the state is `awake`
+ * again), false if the producer will ring. `awake` is SHM_AWAKE or SHM_BUSY. */
+bool shm_ring_park(struct shm_consumer *consumer, enum shm_consumer_state awake);
+
+#endif

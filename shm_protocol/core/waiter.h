@@ -1,0 +1,37 @@
+/* How long to poll before parking: the adaptive spin budget (PROTOCOL.md section 5). Pure code over times. */
+#ifndef SHM_WAITER_H
+#define SHM_WAITER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The longest adaptive budget. A wake-up across cores takes 20 to 30 us here and a round trip between parked sides two
+ * of them; polling for as long as parking would cost is at most twice as bad as the best choice in hindsight (the
+ * ski-rental argument). */
+#define SHM_SPIN_MAX_NS UINT64_C(50000)
+
+/* One wait in this many polls for the maximum although the budget is lower, to find out whether polling pays again. */
+#define SHM_SPIN_PROBE_EVERY 16
+
+struct shm_waiter {
+    uint64_t budget_ns;
+    uint64_t began_ns;  /* when the current wait began; 0 when none is under way */
+    uint64_t polls_ns;  /* how long the current wait polls */
+    uint32_t unprobed;  /* waits since one polled for the maximum */
+    bool fixed;         /* the budget never changes */
+};
+
+/* `spin_us` < 0: adapt, beginning at the maximum; else the fixed budget in microseconds. `cores` is the number of cores
+ * this process may run on: with one, the budget is 0, because the peer cannot run while we poll. */
+void shm_waiter_init(struct shm_waiter *waiter, int64_t spin_us, int cores);
+
+/* A wait begins at `now_ns` (any clock that does not go back; not 0), unless one is under way. */
+void shm_waiter_begin(struct shm_waiter *waiter, uint64_t now_ns);
+
+/* Is polling still within the budget of the current wait? */
+bool shm_waiter_polls(const struct shm_waiter *waiter, uint64_t now_ns);
+
+/* What was waited for has come. `caught`: polling saw it; else it took a wake-up. */
+void shm_waiter_end(struct shm_waiter *waiter, bool caught);
+
+#endif
