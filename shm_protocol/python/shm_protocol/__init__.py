@@ -1,0 +1,68 @@
+"""Call TypeScript from Python, and Python from TypeScript, over shared memory.
+
+    import shm_protocol
+
+    with shm_protocol.connect() as node:
+        node.call("typescript_utils.slugify", "Hello, World")
+
+connect() gives a client that threads may share. attach() and serve() make this process a worker, whose exposed
+functions TypeScript calls. The values that can be sent are those of PROTOCOL.md, section 8.
+"""
+
+from .client import Client, ClientStream, ConnectionInfo, attach, connect, serve
+from .config import ConfigError, Settings
+from .connection import Connection, CurrentCall, Peer, Stream, current_call
+from .errors import (
+    ERRORS,
+    BridgeError,
+    Busy,
+    CallTimeout,
+    CallTooDeep,
+    Cancelled,
+    ConnectionClosed,
+    EncodeError,
+    MessageTooLarge,
+    PeerGone,
+    PeerUnavailable,
+    ProtocolError,
+    RemoteError,
+    UnknownMethod,
+    VersionMismatch,
+)
+from .handshake import LIBRARY_VERSION
+from .values import NdArray
+
+__version__ = LIBRARY_VERSION
+
+__all__ = [
+    "ERRORS",
+    "BridgeError",
+    "Busy",
+    "CallTimeout",
+    "CallTooDeep",
+    "Cancelled",
+    "Client",
+    "ClientStream",
+    "ConfigError",
+    "Connection",
+    "ConnectionClosed",
+    "ConnectionInfo",
+    "CurrentCall",
+    "EncodeError",
+    "MessageTooLarge",
+    "NdArray",
+    "Peer",
+    "PeerGone",
+    "PeerUnavailable",
+    "ProtocolError",
+    "RemoteError",
+    "Settings",
+    "Stream",
+    "UnknownMethod",
+    "VersionMismatch",
+    "__version__",
+    "attach",
+    "connect",
+    "current_call",
+    "serve",
+]

@@ -1,0 +1,366 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""The C core's channel (core/channel.h) as a Python object. It has no policy: it moves messages, waits, and says what
+happened.
+
+A channel belongs to one thread at a time; only interrupt may be called by another.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EAGAIN, EINTR, EINVAL, EMSGSIZE, ENOMEM, ENOMSG, EPIPE, EPROTO, errno
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+import os
+
+from shm_protocol.errors import ConnectionClosed, MessageTooLarge, PeerGone, ProtocolError, VersionMismatch
+
+cdef extern from "<errno.h>" nogil:
+    enum: ENOTSUP  # Cython's libc.errno lacks it
+
+cdef extern from "<fcntl.h>" nogil:
+    enum: F_DUPFD_CLOEXEC
+    int fcntl(int fd, int command, ...)
+
+cdef extern from "<unistd.h>" nogil:
+    int close_fd "close"(int fd)
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum: SHUT_RDWR
+    int shutdown_socket "shutdown"(int fd, int how)
+
+cdef extern from "<time.h>" nogil:
+    enum: CLOCK_MONOTONIC
+    struct timespec:
+        int64_t tv_sec
+        int64_t tv_nsec
+    int clock_gettime(int clock, timespec *now)
+
+cdef extern from "channel.h" nogil:
+    enum: SHM_LAYOUT_VERSION
+    ctypedef struct shm_channel:
+        pass
+    struct shm_channel_options:
+        int socket_fd
+        uint32_t max_message
+        int64_t spin_us
+    struct shm_channel_stats:
+        uint64_t messages_sent
+        uint64_t messages_received
+        uint64_t bytes_sent
+        uint64_t bytes_received
+        uint64_t doorbells_rung
+        uint64_t parks
+        uint64_t spin_budget_ns
+    size_t shm_segment_bytes(uint32_t ring_capacity)
+    int shm_channel_create(shm_channel **channel, int segment_fd, uint32_t ring_capacity,
+                           const shm_channel_options *options)
+    int shm_channel_attach(shm_channel **channel, int segment_fd, const shm_channel_options *options)
+    void shm_channel_close(shm_channel *channel)
+    void shm_channel_set_max_message(shm_channel *channel, uint32_t max_message)
+    int shm_channel_send(shm_channel *channel, const void *message, size_t length)
+    int shm_channel_peek(shm_channel *channel, const uint8_t **message, size_t *length)
+    void shm_channel_consume(shm_channel *channel)
+    int shm_channel_poll(shm_channel *channel, uint64_t poll_ns)
+    int shm_channel_park(shm_channel *channel)
+    void shm_channel_unpark(shm_channel *channel)
+    int shm_channel_wait(shm_channel *channel, int64_t timeout_ns)
+    int shm_channel_drain_doorbell(shm_channel *channel)
+    void shm_channel_set_busy(shm_channel *channel, bint busy)
+    uint32_t shm_channel_peer_state(const shm_channel *channel)
+    void shm_channel_get_stats(const shm_channel *channel, shm_channel_stats *stats)
+
+
+def segment_bytes(uint32_t ring_capacity):
+    """Bytes of a segment with rings of `ring_capacity`. Raises ValueError unless that is a power of two in its
+    range.
+    """
+    cdef size_t count = shm_segment_bytes(ring_capacity)
+    if count == 0:
+        raise ValueError(f"ring_capacity={ring_capacity}: must be a power of two from 4 KiB to 256 MiB")
+    return count
+
+
+cdef object _error(int rc):
+    """The one translation of the core's codes: the exception to raise for `rc` < 0."""
+    if rc == -EPIPE:
+        return PeerGone("the peer has closed the connection")
+    if rc == -EPROTO:
+        return ProtocolError("the peer broke the rules of the ring or of the doorbell")
+    if rc == -EMSGSIZE:
+        return ProtocolError("the peer sent a message larger than max_message")
+    if rc == -ENOMSG:
+        return ProtocolError("not a segment of shm-polyglot: its magic is another")
+    if rc == -ENOTSUP:
+        return VersionMismatch(f"the segment has another layout version than {SHM_LAYOUT_VERSION}")
+    if rc == -EAGAIN:
+        return ProtocolError("the segment is not ready: its layout version is not stored yet")
+    if rc == -EINVAL:
+        return ValueError("the segment and its ring capacity do not fit together")
+    if rc == -ENOMEM:
+        return MemoryError("no memory for the message or the segment")
+    return OSError(-rc, os.strerror(-rc))
+
+
+cdef int64_t _now_ns() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec * 1000000000 + now.tv_nsec
+
+
+cdef class Channel:
+    """One side of a connection's shared memory.
+
+    segment_fd: the segment. With `ring_capacity` it is laid out here (the dialer), without it is opened as laid out
+    by the peer (the acceptor). socket_fd: the connected socket. Both are duplicated: the caller keeps its own.
+    max_message: bytes. spin_us: the fixed spin budget in microseconds, or -1: adaptive.
+
+    Raises ProtocolError and VersionMismatch for a segment that cannot be used.
+    """
+
+    cdef shm_channel *channel
+    cdef int socket_fd
+    cdef uint32_t message_limit
+    cdef int waiters      # threads inside the core without the GIL: the memory must stay
+    cdef bytes unsent     # the message that is partly sent: its bytes must stay
+    cdef object closed_because
+
+    def __cinit__(self, int segment_fd, int socket_fd, *, ring_capacity=None, uint32_t max_message, int64_t spin_us=-1):
+        self.socket_fd = -1
+        self.message_limit = max_message
+        self.closed_because = None
+        cdef shm_channel_options options
+        options.socket_fd = socket_fd
+        options.max_message = max_message
+        options.spin_us = spin_us
+        cdef int rc
+        if ring_capacity is None:
+            rc = shm_channel_attach(&self.channel, segment_fd, &options)
+        else:
+            rc = shm_channel_create(&self.channel, segment_fd, ring_capacity, &options)
+        if rc < 0:
+            raise _error(rc)
+        self.socket_fd = fcntl(socket_fd, F_DUPFD_CLOEXEC, 0)
+        if self.socket_fd < 0:
+            raise OSError(errno, os.strerror(errno))
+
+    def __dealloc__(self):
+        self._free()
+
+    cdef void _free(self) noexcept:
+        shm_channel_close(self.channel)
+        self.channel = NULL
+        if self.socket_fd >= 0:
+            close_fd(self.socket_fd)
+            self.socket_fd = -1
+        self.unsent = None
+
+    cdef int _require_open(self) except -1:
+        if self.channel == NULL or self.closed_because is not None:
+            raise ConnectionClosed(self.closed_because)
+        return 0
+
+    cdef int _wait(self, int64_t timeout_ns) except -2:
+        """1 ready, 0 timed out, -1 came up for a signal that is handled now."""
+        cdef int rc
+        self.waiters += 1
+        with nogil:
+            rc = shm_channel_wait(self.channel, timeout_ns)
+        self.waiters -= 1
+        if self.closed_because is not None:
+            if self.waiters == 0:
+                self._free()
+            raise ConnectionClosed(self.closed_because)
+        if rc >= 0:
+            return rc
+        if rc != -EINTR:
+            raise _error(rc)
+        PyErr_CheckSignals()
+        self._require_open()  # a signal's handler may have closed it
+        return -1
+
+    cdef bint _continue_sending(self) except -1:
+        cdef int rc = shm_channel_send(self.channel, PyBytes_AS_STRING(self.unsent), PyBytes_GET_SIZE(self.unsent))
+        if rc == -EAGAIN:
+            return False
+        self.unsent = None
+        if rc < 0:
+            raise _error(rc)
+        return True
+
+    cdef object _next(self):
+        cdef const uint8_t *message
+        cdef size_t length
+        cdef bytes copied
+        cdef int rc = shm_channel_peek(self.channel, &message, &length)
+        if rc == 0:
+            return None
+        if rc < 0:
+            raise _error(rc)
+        copied = PyBytes_FromStringAndSize(<const char *>message, length)
+        shm_channel_consume(self.channel)
+        return copied
+
+    @property
+    def kind(self):
+        """The name of the transport."""
+        return "shm"
+
+    @property
+    def max_message(self):
+        """The largest message, in bytes, that can be sent or received."""
+        return self.message_limit
+
+    @max_message.setter
+    def max_message(self, uint32_t limit):
+        self._require_open()
+        self.message_limit = limit
+        shm_channel_set_max_message(self.channel, limit)
+
+    @property
+    def sending(self):
+        """Whether a message waits for room in the ring, perhaps partly sent."""
+        return self.unsent is not None
+
+    def send(self, bytes message not None):
+        """Send. True: it is published. False: the ring is full; the message is kept, and `flush` goes on with it.
+
+        Raises MessageTooLarge, and ValueError while another message is kept.
+        """
+        self._require_open()
+        if self.unsent is not None:
+            raise ValueError("a message is partly sent; no other may be sent before it")
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(message)
+        cdef int rc = shm_channel_send(self.channel, PyBytes_AS_STRING(message), length)
+        if rc == 0:
+            return True
+        if rc == -EAGAIN:
+            self.unsent = message
+            return False
+        if rc == -EMSGSIZE:
+            raise MessageTooLarge(f"a message of {length} bytes; max_message is {self.message_limit}")
+        raise _error(rc)
+
+    def flush(self):
+        """Go on with the message that is kept. True: nothing is kept any more."""
+        self._require_open()
+        return self.unsent is None or self._continue_sending()
+
+    def receive(self, int64_t timeout_ns):
+        """The next message, or None after `timeout_ns` (< 0: no limit). A message that is kept goes on meanwhile.
+
+        Raises PeerGone once the peer is gone and all it sent has been received.
+        """
+        self._require_open()
+        message = self._next()
+        if message is not None:
+            return message
+        cdef int64_t deadline_ns = -1 if timeout_ns < 0 else _now_ns() + timeout_ns
+        while True:
+            if self._wait(timeout_ns) == 0:
+                return None
+            if self.unsent is not None:
+                self._continue_sending()
+            message = self._next()
+            if message is not None:
+                return message
+            if timeout_ns >= 0:
+                timeout_ns = max(0, deadline_ns - _now_ns())
+
+    def try_receive(self):
+        """The next message that has arrived in full, or None."""
+        self._require_open()
+        return self._next()
+
+    def wait(self, int64_t timeout_ns):
+        """Wait for a message, or for room if one is kept. False after `timeout_ns` (< 0: no limit). Raises PeerGone."""
+        self._require_open()
+        cdef int64_t deadline_ns = -1 if timeout_ns < 0 else _now_ns() + timeout_ns
+        cdef int ready
+        while True:
+            ready = self._wait(timeout_ns)
+            if ready >= 0:
+                return ready == 1
+            if timeout_ns >= 0:
+                timeout_ns = max(0, deadline_ns - _now_ns())
+
+    def poll(self, uint64_t poll_ns):
+        """For an event loop: 1 there is a message, or room for the one that is kept. 0 nothing yet, poll again soon.
+        -1 parked: the socket will become readable, then call unpark and drain. Never blocks."""
+        self._require_open()
+        cdef int rc = shm_channel_poll(self.channel, poll_ns)
+        if rc == -EAGAIN:
+            return -1
+        if rc < 0:
+            raise _error(rc)
+        return rc
+
+    def park(self):
+        """Park without polling first. False: there is something already, and the channel is not parked."""
+        self._require_open()
+        return shm_channel_park(self.channel) == 0
+
+    def unpark(self):
+        """Awake again."""
+        self._require_open()
+        shm_channel_unpark(self.channel)
+
+    def drain(self):
+        """Read the doorbells that have come, without blocking. Raises PeerGone at the end of the socket."""
+        self._require_open()
+        cdef int rc = shm_channel_drain_doorbell(self.channel)
+        if rc < 0:
+            raise _error(rc)
+
+    def set_busy(self, bint busy):
+        """Tell the peer that this side is occupied with something else, or no longer."""
+        self._require_open()
+        shm_channel_set_busy(self.channel, busy)
+
+    def peer_state(self):
+        """The peer's consumer state, a hint: 0 awake, 1 busy, 2 parked."""
+        self._require_open()
+        return shm_channel_peer_state(self.channel)
+
+    def stats(self):
+        """Counters since the beginning, and the spin budget now."""
+        self._require_open()
+        cdef shm_channel_stats stats
+        shm_channel_get_stats(self.channel, &stats)
+        return {
+            "messages_sent": stats.messages_sent,
+            "messages_received": stats.messages_received,
+            "bytes_sent": stats.bytes_sent,
+            "bytes_received": stats.bytes_received,
+            "doorbells_rung": stats.doorbells_rung,
+            "parks": stats.parks,
+            "spin_budget_ns": stats.spin_budget_ns,
+        }
+
+    def fileno(self):
+        """The socket, for an event loop."""
+        self._require_open()
+        return self.socket_fd
+
+    def close(self, str because not None="the connection has been closed"):
+        """Let go of the memory and the socket; any method raises ConnectionClosed(because) from then on.
+
+        Safe to call twice, and by a signal's handler.
+        """
+        if self.closed_because is None:
+            self.closed_because = because
+        if self.waiters == 0:
+            self._free()
+
+    def close_in_child(self, str because not None):
+        """close for a forked child, where the threads that waited in here do not exist."""
+        self.waiters = 0
+        self.close(because)
+
+    def interrupt(self, str because not None):
+        """close for any other thread: ends the connection, so that a thread that waits in here comes up."""
+        if self.closed_because is None:
+            self.closed_because = because
+        if self.waiters == 0:
+            self._free()
+        else:
+            shutdown_socket(self.socket_fd, SHUT_RDWR)

@@ -1,0 +1,50 @@
+"""The vectors, which TypeScript is tested against as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from shm_protocol import ProtocolError, frames, values
+from tagged import is_same, load, to_value
+
+VALUES = load("values.json")
+FRAMES = load("frames.json")
+BAD = load("bad.json")
+
+
+def by_name(row: dict[str, Any]) -> str:
+    name: str = row["name"]
+    return name
+
+
+@pytest.mark.parametrize("row", VALUES, ids=by_name)
+def test_a_value_decodes_to_what_the_vector_says(row: dict[str, Any]) -> None:
+    decoded = values.decode(bytes.fromhex(row["wire"]))
+    assert is_same(decoded, to_value(row["value"]))
+
+
+@pytest.mark.parametrize("row", [row for row in VALUES if "python" in row["encode"]], ids=by_name)
+def test_a_value_encodes_to_exactly_these_bytes(row: dict[str, Any]) -> None:
+    value = to_value(row["value"])
+    values.check((value,), "value")
+    assert values.make_packer().pack(value).hex() == row["wire"]
+
+
+@pytest.mark.parametrize("row", FRAMES, ids=by_name)
+def test_a_frame_decodes_to_what_the_vector_says(row: dict[str, Any]) -> None:
+    assert is_same(frames.decode(bytes.fromhex(row["wire"])), to_value(row["frame"]))
+
+
+@pytest.mark.parametrize("row", BAD, ids=by_name)
+def test_what_is_no_value_or_no_frame_is_refused(row: dict[str, Any]) -> None:
+    decode = values.decode if row["of"] == "value" else frames.decode
+    with pytest.raises(ProtocolError):
+        decode(bytes.fromhex(row["wire"]))
+
+
+@pytest.mark.parametrize("row", [row for row in BAD if row["of"] == "frame"], ids=by_name)
+def test_bad_frames_are_refused_for_their_fields_not_for_their_bytes(row: dict[str, Any]) -> None:
+    if row["name"] in ("frame: bytes after it", "frame: cut short"):
+        return
+    values.decode(bytes.fromhex(row["wire"]))
