@@ -1,0 +1,110 @@
+/** The native addon (binding.c), loaded on first use, because the library also works without it. */
+
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import type { Socket } from "node:net";
+import { constants } from "node:os";
+import { join } from "node:path";
+
+import { packageRoot } from "./package_info";
+
+/**
+ * The addon. A channel is a number; a closed one throws. Answers are a count or 0, or a negative errno: those of
+ * core/channel.h, and the ones below.
+ */
+export interface Binding {
+  /**
+   * Open the dialer's segment as the acceptor and unlink its name. `spinUs` < 0: adapt. Returns the channel's number or
+   * `shm_open`'s errno, EPERM (another user's), or the errors of `shm_segment_attach`, negative.
+   */
+  attach(name: string, socketFd: number, maxMessage: number, spinUs: number): number;
+  /** The uid of the process that connected the socket, or a negative errno. */
+  peerUid(socketFd: number): number;
+  /** Where `receive` puts messages: one for all channels. */
+  setReceiveBuffer(buffer: Buffer): void;
+  /** Send the first `length` bytes. 0, or -EAGAIN: call again with the same message when there is room. */
+  send(channel: number, buffer: Buffer, length: number): number;
+  /**
+   * Receive a message into the receive buffer, and return its length. Waits for at most `pollNs`; 0: only looks, and may
+   * follow nothing but another message. -ENODATA: nothing yet, poll again soon; -EAGAIN: nothing, and the channel is
+   * parked; -EOVERFLOW: a message longer than the receive buffer, for `receiveLarge`.
+   */
+  receive(channel: number, pollNs: number): number;
+  /** Receive a message of any length into a buffer of its own. */
+  receiveLarge(channel: number): Buffer<ArrayBuffer> | number;
+  setMaxMessage(channel: number, maxMessage: number): void;
+  /** The socket has become readable. */
+  unpark(channel: number): void;
+  /** What the peer does: 0 awake, 1 busy, 2 parked; from a hostile peer, any number. */
+  peerState(channel: number): number;
+  stats(channel: number): ChannelStats;
+  close(channel: number): void;
+}
+
+/** What a channel has done so far. Bytes are those of messages. */
+export interface ChannelStats {
+  messagesSent: number;
+  messagesReceived: number;
+  bytesSent: number;
+  bytesReceived: number;
+  doorbellsRung: number;
+  /** How often this side has parked. */
+  parks: number;
+  /** How long this side polls before it parks, now, in nanoseconds. */
+  spinBudgetNs: number;
+}
+
+/** The answers of the binding that are not failures. */
+export const PARKED = -constants.errno.EAGAIN;
+export const RING_FULL = -constants.errno.EAGAIN;
+export const NOTHING_YET = -constants.errno.ENODATA;
+export const LARGE_MESSAGE = -constants.errno.EOVERFLOW;
+
+const RECEIVE_BYTES = 64 * 1024;
+
+/** What `receive` fills. The next message overwrites it. */
+export const receiveBuffer = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
+
+const path = join(packageRoot, "build", "shm_protocol.node");
+
+let loaded: Binding | Error | undefined;
+
+/** The addon, or the error that tells why there is none and what to do. */
+export function loadBinding(): Binding | Error {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): Binding | Error {
+  if (!existsSync(path)) {
+    return new Error(`the native addon is not built (${path}): run "npm run build" in ${packageRoot}, which needs a C compiler`);
+  }
+  try {
+    const binding = createRequire(__filename)(path) as Binding;
+    binding.setReceiveBuffer(receiveBuffer);
+    return binding;
+  } catch (error) {
+    return new Error(`the native addon does not load (${path}): build it on this machine by "npm run build" in ${packageRoot}`, {
+      cause: error,
+    });
+  }
+}
+
+/**
+ * The descriptor of a socket. Node has no public way to it; `_handle.fd` has been there since its first versions.
+ *
+ * @throws Error where it is not there any more.
+ */
+export function socketDescriptor(socket: Socket): number {
+  const fd = (socket as unknown as { _handle?: { fd?: unknown } | null })._handle?.fd;
+  if (typeof fd !== "number" || fd < 0) {
+    throw new Error(`Node ${process.version} does not tell the descriptor of a socket; use transport: "socket"`);
+  }
+  return fd;
+}
+
+/** An errno, negative or not, as text, e.g. `"EPROTO"`. */
+export function errnoName(errno: number): string {
+  const found = Object.entries(constants.errno).find(([, value]) => value === Math.abs(errno));
+  return found?.[0] ?? `errno ${Math.abs(errno)}`;
+}

@@ -1,0 +1,202 @@
+/**
+ * The handshake: PROTOCOL.md section 2. Pure code over bytes, both sides of it, although Node only ever accepts.
+ */
+
+import { ProtocolError, VersionMismatch } from "./errors";
+import { decode, encode, type Value } from "./values";
+
+export const PROTOCOL_MAJOR = 1;
+export const PROTOCOL_MINOR = 0;
+/** How long a dialer may take for its hello, in milliseconds. */
+export const HANDSHAKE_MS = 5000;
+
+const MAGIC = Buffer.from("SHMP", "latin1");
+const HEADER_BYTES = 12;
+const MAX_BODY_BYTES = 4096;
+const MAX_NAME_CHARACTERS = 128;
+const SEGMENT_NAME = /^\/shm-polyglot-[0-9a-f]{32}$/;
+
+/** A worker serves calls at any time, a client only while it waits for an answer. */
+export type Role = "client" | "worker";
+export type TransportKind = "shm" | "socket";
+
+/** What the dialer says first. */
+export interface Hello {
+  role: Role;
+  transport: TransportKind;
+  name: string;
+  language: string;
+  library: string;
+  /** The largest message, in bytes, that the dialer accepts. */
+  maxMessage: number;
+  /** The POSIX name of the segment, with the `shm` transport. */
+  segment?: string;
+}
+
+/** What the acceptor says of itself. */
+export interface Welcome {
+  name: string;
+  language: string;
+  library: string;
+  maxMessage: number;
+}
+
+export interface Refusal {
+  code: string;
+  message: string;
+}
+
+/** One message of the handshake, and how many bytes of the input it took. */
+interface Packet {
+  major: number;
+  minor: number;
+  body: { [key: string]: Value };
+  bytes: number;
+}
+
+export function encodeHello(hello: Hello): Buffer {
+  return pack({
+    role: hello.role,
+    transport: hello.transport,
+    name: hello.name,
+    language: hello.language,
+    library: hello.library,
+    max_message: hello.maxMessage,
+    ...(hello.segment === undefined ? {} : { segment: hello.segment }),
+  });
+}
+
+export function encodeWelcome(welcome: Welcome): Buffer {
+  return pack({
+    status: "welcome",
+    name: welcome.name,
+    language: welcome.language,
+    library: welcome.library,
+    max_message: welcome.maxMessage,
+  });
+}
+
+export function encodeRefusal(refusal: Refusal): Buffer {
+  // A body has its limit: a message may name a path.
+  return pack({ status: "refused", code: refusal.code, message: refusal.message.toWellFormed().slice(0, 1000) });
+}
+
+/**
+ * The hello at the start of `bytes`, or undefined when it has not all come. `bytes` of the answer: what it took.
+ *
+ * @throws VersionMismatch for a dialer of another major version: refuse it.
+ * @throws ProtocolError for anything else that is no hello: close without an answer.
+ */
+export function decodeHello(bytes: Buffer): { hello: Hello; bytes: number } | undefined {
+  const packet = unpack(bytes);
+  if (packet === undefined) return undefined;
+  const { body } = packet;
+  const role = text(body, "role");
+  if (role !== "client" && role !== "worker") throw new ProtocolError(`a hello with the role ${quote(role)}`);
+  const transport = text(body, "transport");
+  if (transport !== "shm" && transport !== "socket") {
+    throw new ProtocolError(`a hello with the transport ${quote(transport)}`);
+  }
+  const name = text(body, "name");
+  // Code points, which is what Python counts.
+  const characters = Array.from(name).length;
+  if (characters < 1 || characters > MAX_NAME_CHARACTERS) {
+    throw new ProtocolError(`a hello with a name of ${characters} characters; 1 to ${MAX_NAME_CHARACTERS} may be`);
+  }
+  const hello: Hello = {
+    role,
+    transport,
+    name,
+    language: text(body, "language"),
+    library: text(body, "library"),
+    maxMessage: size(body, "max_message"),
+  };
+  if (transport === "shm") {
+    const segment = text(body, "segment");
+    if (!SEGMENT_NAME.test(segment)) throw new ProtocolError(`a hello with the segment name ${quote(segment)}`);
+    hello.segment = segment;
+  }
+  return { hello, bytes: packet.bytes };
+}
+
+/**
+ * The acceptor's answer at the start of `bytes`, or undefined when it has not all come.
+ *
+ * @throws ProtocolError (VersionMismatch) for anything that is no answer of this protocol.
+ */
+export function decodeAnswer(bytes: Buffer): { answer: Welcome | Refusal; bytes: number } | undefined {
+  const packet = unpack(bytes);
+  if (packet === undefined) return undefined;
+  const { body } = packet;
+  const status = text(body, "status");
+  if (status === "refused") {
+    return { answer: { code: text(body, "code"), message: text(body, "message") }, bytes: packet.bytes };
+  }
+  if (status !== "welcome") throw new ProtocolError(`an answer with the status ${quote(status)}`);
+  const answer = {
+    name: text(body, "name"),
+    language: text(body, "language"),
+    library: text(body, "library"),
+    maxMessage: size(body, "max_message"),
+  };
+  return { answer, bytes: packet.bytes };
+}
+
+/** Is this the name of a segment of ours? Nothing else is ever opened or unlinked. */
+export function isSegmentName(name: string): boolean {
+  return SEGMENT_NAME.test(name);
+}
+
+function pack(body: { [key: string]: Value }): Buffer {
+  const bytes = encode(body, MAX_BODY_BYTES);
+  const header = Buffer.alloc(HEADER_BYTES);
+  MAGIC.copy(header);
+  header.writeUInt16LE(PROTOCOL_MAJOR, 4);
+  header.writeUInt16LE(PROTOCOL_MINOR, 6);
+  header.writeUInt32LE(bytes.length, 8);
+  return Buffer.concat([header, bytes]);
+}
+
+function unpack(bytes: Buffer): Packet | undefined {
+  const magic = Math.min(MAGIC.length, bytes.length);
+  if (MAGIC.compare(bytes, 0, magic, 0, magic) !== 0) {
+    throw new ProtocolError(`not this protocol: the first bytes are ${bytes.toString("hex", 0, 16)}`);
+  }
+  if (bytes.length < HEADER_BYTES) return undefined;
+  const major = bytes.readUInt16LE(4);
+  const minor = bytes.readUInt16LE(6);
+  const length = bytes.readUInt32LE(8);
+  if (length > MAX_BODY_BYTES) {
+    throw new ProtocolError(`a handshake of ${length} bytes; at most ${MAX_BODY_BYTES} may be`);
+  }
+  const end = HEADER_BYTES + length;
+  if (bytes.length < end) return undefined;
+  if (major !== PROTOCOL_MAJOR) {
+    throw new VersionMismatch(
+      `the peer speaks protocol ${major}.${minor}, this side ${PROTOCOL_MAJOR}.${PROTOCOL_MINOR}: bring both to the same version`,
+    );
+  }
+  const body = decode(bytes.subarray(HEADER_BYTES, end));
+  if (typeof body !== "object" || body === null || Object.getPrototypeOf(body) !== Object.prototype) {
+    throw new ProtocolError("a handshake whose body is no map with string keys");
+  }
+  return { major, minor, body: body as { [key: string]: Value }, bytes: end };
+}
+
+function text(body: { [key: string]: Value }, key: string): string {
+  const value = Object.hasOwn(body, key) ? body[key] : undefined;
+  if (typeof value !== "string") throw new ProtocolError(`a handshake whose ${key} is no string`);
+  return value;
+}
+
+function size(body: { [key: string]: Value }, key: string): number {
+  const value = Object.hasOwn(body, key) ? body[key] : undefined;
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 1) {
+    throw new ProtocolError(`a handshake whose ${key} is no positive integer`);
+  }
+  return value;
+}
+
+function quote(value: string): string {
+  return JSON.stringify(value.slice(0, 64));
+}

@@ -1,0 +1,172 @@
+/** A dialer for tests: what Python's library does, with this side's own parts. */
+
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { type Binding, receiveBuffer, socketDescriptor } from "../src/binding";
+import { type Bridge, listen, type ListenOptions } from "../src/bridge";
+import { Connection } from "../src/connection";
+import type { BridgeError } from "../src/errors";
+import { type Exposables, ExposedFunctions } from "../src/exposed";
+import { decodeAnswer, encodeHello, type Hello, type Refusal, type Role, type TransportKind } from "../src/handshake";
+import { packageRoot } from "../src/package_info";
+import { Poller } from "../src/poller";
+import { MemoryLog } from "./pair";
+
+interface DialerBinding extends Binding {
+  create(name: string, socketFd: number, ringBytes: number, maxMessage: number, spinUs: number): number;
+  setBusy(channel: number, busy: boolean): void;
+}
+
+export const binding = createRequire(__filename)(join(packageRoot, "build", "dialer.node")) as DialerBinding;
+binding.setReceiveBuffer(receiveBuffer);
+
+export interface DialOptions {
+  transport: TransportKind;
+  role?: Role;
+  name?: string;
+  expose?: Exposables;
+  maxMessage?: number;
+  ringBytes?: number;
+  spinUs?: number;
+}
+
+/** A peer of the bridge. */
+export interface Peer {
+  connection: Connection;
+  socket: Socket;
+  segment: string | undefined;
+  log: MemoryLog;
+  /** Say that this side is occupied with something else. */
+  setBusy: (busy: boolean) => void;
+  /** Resolves when the connection has ended by itself. */
+  ended: Promise<BridgeError | undefined>;
+}
+
+/** The acceptor refused. */
+export class Refused extends Error {
+  constructor(readonly refusal: Refusal) {
+    super(`${refusal.code}: ${refusal.message}`);
+  }
+}
+
+export function connected(path: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    socket.once("connect", () => { resolve(socket); });
+    socket.once("error", reject);
+  });
+}
+
+export function segmentName(): string {
+  return `/shm-polyglot-${randomBytes(16).toString("hex")}`;
+}
+
+export async function dial(path: string, options: DialOptions): Promise<Peer> {
+  const socket = await connected(path);
+  socket.on("error", () => undefined);
+  const maxMessage = options.maxMessage ?? 64 * 1024 * 1024;
+  const hello: Hello = {
+    role: options.role ?? "worker",
+    transport: options.transport,
+    name: options.name ?? "test peer",
+    language: "typescript",
+    library: "0.1.0",
+    maxMessage,
+  };
+  let channel: number | undefined;
+  if (options.transport === "shm") {
+    hello.segment = segmentName();
+    channel = binding.create(hello.segment, socketDescriptor(socket), options.ringBytes ?? 65536, maxMessage, options.spinUs ?? -1);
+    if (channel < 0) throw new Error(`create: ${channel}`);
+  }
+  socket.write(encodeHello(hello));
+  const { answer, rest } = await readAnswer(socket).finally(() => {
+    // Whatever the answer, as PROTOCOL.md section 2 has it: that it is gone already is the normal case.
+    if (hello.segment !== undefined) rmSync(`/dev/shm${hello.segment}`, { force: true });
+  });
+  if ("code" in answer) {
+    if (channel !== undefined) binding.close(channel);
+    socket.destroy();
+    throw new Refused(answer);
+  }
+  const exposed = new ExposedFunctions();
+  exposed.add(options.expose ?? {});
+  const log = new MemoryLog();
+  let end!: (error: BridgeError | undefined) => void;
+  const ended = new Promise<BridgeError | undefined>((resolve) => { end = resolve; });
+  const connection = new Connection({
+    id: 1,
+    hello: { ...hello, name: answer.name },
+    socket,
+    rest,
+    channel: channel === undefined ? undefined : { binding, number: channel, poller: new Poller() },
+    maxMessage: Math.min(maxMessage, answer.maxMessage),
+    exposed,
+    log,
+    onEnd: (_connection, error) => { end(error); },
+  });
+  connection.start();
+  const setBusy = (busy: boolean): void => { binding.setBusy(channel ?? -1, busy); };
+  return { connection, socket, segment: hello.segment, log, setBusy, ended };
+}
+
+async function readAnswer(socket: Socket): Promise<{ answer: NonNullable<ReturnType<typeof decodeAnswer>>["answer"]; rest: Buffer }> {
+  let bytes = Buffer.alloc(0);
+  return new Promise((resolve, reject) => {
+    const onData = (chunk: Buffer): void => {
+      bytes = Buffer.concat([bytes, chunk]);
+      const found = decodeAnswer(bytes);
+      if (found === undefined) return;
+      socket.removeListener("data", onData);
+      resolve({ answer: found.answer, rest: bytes.subarray(found.bytes) });
+    };
+    socket.on("data", onData);
+    socket.once("close", () => { reject(new Error("closed without an answer")); });
+  });
+}
+
+/** What the other side sends until it closes. */
+export function readAll(socket: Socket): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  return new Promise((resolve) => {
+    socket.on("data", (chunk: Buffer) => chunks.push(chunk));
+    socket.on("error", () => undefined);
+    socket.once("close", () => { resolve(Buffer.concat(chunks)); });
+  });
+}
+
+/** A bridge in a directory of its own, closed and removed after `body`. */
+export async function withBridge(
+  options: ListenOptions,
+  body: (context: { bridge: Bridge; log: MemoryLog; path: string; directory: string }) => Promise<void>,
+): Promise<void> {
+  await withDirectory(async (directory) => {
+    const log = new MemoryLog();
+    const path = join(directory, "node.sock");
+    const bridge = await listen({ path, log, name: "test bridge", ...options });
+    try {
+      await body({ bridge, log, path, directory });
+    } finally {
+      await bridge.close();
+    }
+  });
+}
+
+export async function withDirectory(body: (directory: string) => Promise<void>): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), "shm-polyglot-test-"));
+  try {
+    await body(directory);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** Resolves with the next event of that name. */
+export function next(bridge: Bridge, event: "connect" | "disconnect"): Promise<unknown> {
+  return new Promise((resolve) => { bridge.once(event, resolve); });
+}

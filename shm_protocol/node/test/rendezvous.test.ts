@@ -1,0 +1,270 @@
+import assert from "node:assert/strict";
+import { chmodSync, cpSync, existsSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { createServer, type Server } from "node:net";
+import { join } from "node:path";
+import { suite, test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+
+import { socketDescriptor } from "../src/binding";
+import { listen } from "../src/bridge";
+import { decodeAnswer, encodeHello, type Hello } from "../src/handshake";
+import { packageRoot } from "../src/package_info";
+import { binding, connected, dial, readAll, Refused, segmentName, withBridge, withDirectory } from "./dialer";
+import { MemoryLog } from "./pair";
+
+const hello: Hello = { role: "worker", transport: "shm", name: "n", language: "l", library: "v", maxMessage: 1000 };
+
+function refusalIn(bytes: Buffer): { code: string; message: string } {
+  const answer = decodeAnswer(bytes)?.answer;
+  assert.ok(answer !== undefined && "code" in answer);
+  return answer;
+}
+
+suite("the socket", () => {
+  test("its directory is made with mode 0700, it has mode 0600, and it goes with the bridge", async () => {
+    await withDirectory(async (directory) => {
+      const path = join(directory, "a", "b", "node.sock");
+      const bridge = await listen({ path, log: new MemoryLog() });
+      assert.equal(statSync(join(directory, "a", "b")).mode & 0o777, 0o700);
+      assert.equal(statSync(path).mode & 0o777, 0o600);
+      await bridge.close();
+      assert.equal(existsSync(path), false);
+    });
+  });
+
+  test("a directory that others may enter is refused with the command that helps", async () => {
+    await withDirectory(async (directory) => {
+      chmodSync(directory, 0o750);
+      await assert.rejects(listen({ path: join(directory, "node.sock"), log: new MemoryLog() }), new RegExp(`mode 0750.*chmod 700 ${directory}`));
+    });
+  });
+
+  test("a socket that another bridge listens on is EADDRINUSE, and that bridge is not disturbed", async () => {
+    await withBridge({}, async ({ bridge, path }) => {
+      await assert.rejects(
+        listen({ path, log: new MemoryLog() }),
+        (error: NodeJS.ErrnoException) => error.code === "EADDRINUSE" && error.message.includes(path) && error.message.includes("SHM_POLYGLOT_DIR"),
+      );
+      await dial(path, { transport: "shm", expose: { f: () => 1 } });
+      assert.equal(await bridge.call("f"), 1);
+    });
+  });
+
+  test("a socket that a killed process left is replaced", async () => {
+    await withDirectory(async (directory) => {
+      const path = join(directory, "node.sock");
+      // A listener that is closed without the name being removed, as a kill does it.
+      const stale: Server = createServer();
+      await new Promise<void>((resolve) => stale.listen(`${path}.moved`, resolve));
+      renameSync(`${path}.moved`, path);
+      await new Promise((resolve) => stale.close(resolve));
+      assert.ok(existsSync(path));
+      const bridge = await listen({ path, log: new MemoryLog() });
+      await dial(path, { transport: "socket" });
+      await bridge.close();
+    });
+  });
+
+  test("a file that is no socket is not replaced", async () => {
+    await withDirectory(async (directory) => {
+      const path = join(directory, "node.sock");
+      writeFileSync(path, "precious");
+      await assert.rejects(listen({ path, log: new MemoryLog() }), /EADDRINUSE.*no socket/);
+      assert.equal(statSync(path).size, 8);
+    });
+  });
+
+  test("a path that is too long is named with the limit", async () => {
+    const path = `/tmp/${"x".repeat(120)}/node.sock`;
+    await assert.rejects(listen({ path, log: new MemoryLog() }), /107/);
+  });
+
+  test("SO_PEERCRED tells the uid of the other side", async () => {
+    await withBridge({}, async ({ path }) => {
+      const socket = await connected(path);
+      assert.equal(binding.peerUid(socketDescriptor(socket)), process.getuid?.());
+      socket.destroy();
+      assert.throws(() => socketDescriptor(socket), /does not tell the descriptor/);
+    });
+  });
+});
+
+suite("a dialer", () => {
+  test("that sends something else gets no answer, and the log names its first bytes", async () => {
+    await withBridge({}, async ({ path, log }) => {
+      const socket = await connected(path);
+      socket.write("GET / HTTP/1.1\r\n\r\n");
+      assert.equal((await readAll(socket)).length, 0);
+      assert.match(String(log.lines.at(-1)?.fields["reason"]), /first bytes are 474554/);
+    });
+  });
+
+  test("that closes at once, or in the middle of its hello, disturbs nobody", async () => {
+    await withBridge({}, async ({ bridge, path, log }) => {
+      (await connected(path)).destroy();
+      const socket = await connected(path);
+      socket.write(encodeHello({ ...hello, transport: "socket" }).subarray(0, 20));
+      while (socket.bytesWritten < 20) await turn();
+      socket.destroy();
+      while (!log.lines.some(({ message }) => message.includes("went away"))) await turn();
+      await dial(path, { transport: "shm", expose: { f: () => 1 } });
+      assert.equal(await bridge.call("f"), 1);
+    });
+  });
+
+  test("whose hello comes byte by byte, with frames right behind it, is served", async () => {
+    await withBridge({ expose: { f: () => 1 } }, async ({ path }) => {
+      const socket = await connected(path);
+      const frame = Buffer.from("08000000940001a16690", "hex");
+      frame.writeUInt32LE(frame.length - 4);
+      const bytes = Buffer.concat([encodeHello({ ...hello, transport: "socket" }), frame]);
+      socket.setNoDelay(true);
+      for (const byte of bytes) {
+        socket.write(Buffer.from([byte]));
+        await turn();
+      }
+      let received = Buffer.alloc(0);
+      socket.on("data", (chunk: Buffer) => { received = Buffer.concat([received, chunk]); });
+      while (!received.includes(Buffer.from("940101c001", "hex"))) await turn();
+      socket.destroy();
+    });
+  });
+
+  test("of another major version is refused with VersionMismatch, which names both versions here and there", async () => {
+    await withBridge({}, async ({ path, log }) => {
+      const socket = await connected(path);
+      const bytes = encodeHello({ ...hello, transport: "socket" });
+      bytes.writeUInt16LE(9, 4);
+      socket.write(bytes);
+      const refusal = refusalIn(await readAll(socket));
+      assert.equal(refusal.code, "VersionMismatch");
+      assert.match(refusal.message, /9\.0.*1\.0/);
+      assert.match(String(log.lines.at(-1)?.fields["reason"]), /9\.0.*1\.0/);
+    });
+  });
+
+  test("whose segment is not there is refused with what both sides must share", async () => {
+    await withBridge({}, async ({ path }) => {
+      const socket = await connected(path);
+      socket.write(encodeHello({ ...hello, segment: segmentName() }));
+      const refusal = refusalIn(await readAll(socket));
+      assert.equal(refusal.code, "PeerUnavailable");
+      assert.match(refusal.message, /\/dev\/shm/);
+    });
+  });
+
+  const garbage: [string, Buffer, string, RegExp][] = [
+    ["is not ours", Buffer.alloc(12288, 0x55), "ProtocolError", /not one of shm-polyglot's/],
+    ["is empty", Buffer.alloc(0), "ProtocolError", /sizes do not add up|not one of/],
+    ["is not ready", Buffer.concat([Buffer.from("SHMPOLYG"), Buffer.alloc(12280)]), "ProtocolError", /not ready/],
+    ["has another layout", Buffer.concat([Buffer.from("SHMPOLYG"), Buffer.from([9, 0, 0, 0]), Buffer.alloc(12276)]), "VersionMismatch", /layout version/],
+    ["is damaged", Buffer.concat([Buffer.from("SHMPOLYG"), Buffer.from([1, 0, 0, 0, 7, 0, 0, 0]), Buffer.alloc(12272)]), "ProtocolError", /do not add up/],
+  ];
+  for (const [what, bytes, code, message] of garbage) {
+    test(`whose segment ${what} is refused, and the next one is served`, async () => {
+      await withBridge({}, async ({ bridge, path }) => {
+        const segment = segmentName();
+        writeFileSync(`/dev/shm${segment}`, bytes, { mode: 0o600 });
+        try {
+          const socket = await connected(path);
+          socket.write(encodeHello({ ...hello, segment }));
+          const refusal = refusalIn(await readAll(socket));
+          assert.equal(refusal.code, code);
+          assert.match(refusal.message, message);
+        } finally {
+          rmSync(`/dev/shm${segment}`, { force: true });
+        }
+        await dial(path, { transport: "shm", expose: { f: () => 1 } });
+        assert.equal(await bridge.call("f"), 1);
+      });
+    });
+  }
+
+  test("with a transport that this side does not take is refused", async () => {
+    await withBridge({ transport: "socket" }, async ({ path }) => {
+      await assert.rejects(dial(path, { transport: "shm" }), (error) => error instanceof Refused && error.refusal.code === "PeerUnavailable" && error.message.includes("only the socket transport"));
+      await dial(path, { transport: "socket" });
+    });
+    await withBridge({ transport: "shm" }, async ({ path }) => {
+      await assert.rejects(dial(path, { transport: "socket" }), Refused);
+      await dial(path, { transport: "shm" });
+    });
+  });
+
+  test("that says nothing keeps nothing open when the bridge closes", async () => {
+    await withBridge({}, async ({ bridge, path }) => {
+      const silent = await connected(path);
+      const closed = readAll(silent);
+      await bridge.close();
+      assert.equal((await closed).length, 0);
+    });
+  });
+});
+
+suite("without the native addon", () => {
+  /** The library as it is where nothing has been compiled. */
+  async function withoutAddon(body: (library: typeof import("../src/bridge"), directory: string) => Promise<void>): Promise<void> {
+    await withDirectory(async (directory) => {
+      cpSync(join(__dirname, "..", "src"), join(directory, "dist"), { recursive: true });
+      cpSync(join(packageRoot, "package.json"), join(directory, "package.json"));
+      await body(createRequire(__filename)(join(directory, "dist", "bridge.js")) as typeof import("../src/bridge"), directory);
+    });
+  }
+
+  test("auto takes the socket transport, says so, and refuses shm", async () => {
+    await withoutAddon(async (library, directory) => {
+      const log = new MemoryLog();
+      const path = join(directory, "node.sock");
+      const bridge = await library.listen({ path, log });
+      try {
+        const line = log.lines.find(({ level }) => level === "warn");
+        assert.match(line?.message ?? "", /only the socket transport/);
+        assert.match(String(line?.fields["reason"]), /npm run build/);
+        await assert.rejects(dial(path, { transport: "shm" }), (error) => error instanceof Refused && error.refusal.code === "PeerUnavailable");
+        await dial(path, { transport: "socket", expose: { f: () => 1 } });
+        assert.equal(await bridge.call("f"), 1);
+      } finally {
+        await bridge.close();
+      }
+    });
+  });
+
+  test("shm says how to build it", async () => {
+    await withoutAddon(async (library, directory) => {
+      await assert.rejects(library.listen({ path: join(directory, "node.sock"), transport: "shm" }), /is not built.*npm run build/);
+    });
+  });
+});
+
+suite("closing", () => {
+  test("a peer that reads nothing does not keep the bridge from closing", async () => {
+    await withBridge({}, async ({ bridge, path }) => {
+      const peer = await dial(path, { transport: "socket" });
+      peer.socket.pause();
+      bridge.notify("f", [new Uint8Array(10_000_000)]);
+      await bridge.close();
+      peer.socket.destroy();
+    });
+  });
+});
+
+suite("segments left behind", () => {
+  test("an old one of ours is removed, a young one and any other file are not", async () => {
+    const old = segmentName();
+    const young = segmentName();
+    const other = `/shm-polyglot-test-${process.pid}`;
+    const hourAgo = Date.now() / 1000 - 3600;
+    try {
+      for (const name of [old, young, other]) writeFileSync(`/dev/shm${name}`, "x", { mode: 0o600 });
+      for (const name of [old, other]) utimesSync(`/dev/shm${name}`, hourAgo, hourAgo);
+      await withBridge({}, async ({ log }) => {
+        assert.deepEqual([old, young, other].map((name) => existsSync(`/dev/shm${name}`)), [false, true, true]);
+        assert.ok(log.lines.some(({ fields }) => fields["segment"] === old.slice(1)));
+        await Promise.resolve();
+      });
+    } finally {
+      for (const name of [old, young, other]) rmSync(`/dev/shm${name}`, { force: true });
+    }
+  });
+});

@@ -1,0 +1,19 @@
+/** A module to expose. */
+
+export function double(x: number): number {
+  return 2 * x;
+}
+
+export const later = async (x: number): Promise<number> => Promise.resolve(x);
+
+export function _private(): number {
+  return 1;
+}
+
+export class Thing {
+  readonly x = 1;
+}
+
+export const constant = 5;
+
+export const nested = { inner: (): number => 1 };
