@@ -1,0 +1,93 @@
+"""One trial: fresh processes, one peer, one direction; the time of each call."""
+
+from __future__ import annotations
+
+import array
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.peers import Direction, Peer
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "bench" / "build"
+CORE = ROOT / "shm_protocol" / "core"
+TS_NODE = ("node", "-r", "ts-node/register/transpile-only")
+HANG_GUARD_S = 120.0
+END_GUARD_S = 10.0
+
+
+class TrialFailed(Exception):
+    """A peer crashed, hung or answered wrongly. The message says which and shows what it printed."""
+
+
+def build_floor(module: str) -> Path:
+    """Compile `peers/<module>.c` unless that is done already; give the executable."""
+    source = ROOT / "bench" / "peers" / f"{module}.c"
+    inputs = [source, source.with_name("floor.h"), CORE / "ring.c", CORE / "ring.h", CORE / "layout.h"]
+    program = BUILD / module
+    if not program.exists() or program.stat().st_mtime < max(file.stat().st_mtime for file in inputs):
+        BUILD.mkdir(exist_ok=True)
+        partial = program.with_suffix(f".{os.getpid()}")
+        compiler = os.environ.get("CC", "cc")
+        flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{CORE}"]
+        subprocess.run([compiler, *flags, str(source), str(CORE / "ring.c"), "-o", str(partial)], check=True)
+        partial.rename(program)
+    return program
+
+
+def _python(script: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", f"bench.{script}", *arguments]
+
+
+def _node(script: str, *arguments: str) -> list[str]:
+    return [*TS_NODE, str(ROOT / "bench" / f"{script}.ts"), *arguments]
+
+
+def _measure(command: list[str], environment: dict[str, str]) -> array.array[int]:
+    try:
+        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=HANG_GUARD_S, check=False)
+    except subprocess.TimeoutExpired as hung:
+        raise TrialFailed(f"no result within {HANG_GUARD_S:.0f} s: {' '.join(command)}") from hung
+    if done.returncode != 0:
+        raise TrialFailed(f"exit code {done.returncode}: {' '.join(command)}\n{done.stderr.decode(errors='replace')}")
+    samples = array.array("I")
+    samples.frombytes(done.stdout)
+    return samples
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the process to end; make it, if it does not."""
+    process.terminate()
+    try:
+        process.wait(END_GUARD_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def run(peer: Peer, direction: Direction, calls: int, warmup: int) -> array.array[int]:
+    """Time `calls` calls after `warmup` untimed ones; nanoseconds each.
+
+    Raises TrialFailed.
+    """
+    counts = (str(calls), str(warmup))
+    environment = {**os.environ, **peer.environment, "TS_NODE_PROJECT": str(ROOT / "bench" / "tsconfig.json")}
+    if peer.floor:
+        return _measure([str(build_floor(peer.module)), *counts], environment)
+    callee_command, caller_command = (_node, _python) if direction == "py->ts" else (_python, _node)
+    with tempfile.TemporaryDirectory(prefix="shm-polyglot-bench-") as address:
+        environment["SHM_POLYGLOT_DIR"] = address
+        callee = subprocess.Popen(
+            callee_command("callee", peer.module, address), env=environment, cwd=ROOT, stdout=subprocess.PIPE
+        )
+        try:
+            assert callee.stdout is not None
+            if callee.stdout.readline() != b"ready\n":
+                raise TrialFailed(f"{peer.name}: the callee ended before it was ready; its message stands above")
+            return _measure(caller_command("caller", peer.module, address, *counts), environment)
+        finally:
+            end(callee)
+            callee.stdout.close()
