@@ -1,0 +1,174 @@
+/**
+ * The Node side of the pairing tests: listens, and exposes functions that show what a call does.
+ *
+ * `driver.attempt` makes Node call Python. It does so outside of the call that asked for it, so that what is tested is a
+ * call of Node's own, not a nested one.
+ */
+
+import { EventEmitter, on } from "node:events";
+
+import { type Bridge, BridgeError, type CallOptions, currentCall, listen, RemoteError, type Value } from "@shm-polyglot/protocol";
+
+interface Job {
+  run: () => Promise<unknown>;
+  resolve: (value: unknown) => void;
+  reject: (reason: unknown) => void;
+}
+
+let bridge: Bridge;
+const jobs = new EventEmitter();
+
+async function runJobs(): Promise<void> {
+  for await (const [job] of on(jobs, "job") as AsyncIterable<[Job]>) job.run().then(job.resolve, job.reject);
+}
+
+function outsideOfTheCall<T>(run: () => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    jobs.emit("job", { run, resolve, reject } as Job);
+  });
+}
+
+class Refusal extends Error {
+  override name = "Refusal";
+  constructor(
+    message: string,
+    readonly data: Value,
+  ) {
+    super(message);
+  }
+}
+
+function describe(value: unknown): string {
+  if (Object.is(value, -0)) return "number -0";
+  if (typeof value === "object" && value !== null) return value.constructor.name;
+  return `${typeof value} ${String(value)}`;
+}
+
+function whatWentWrong(error: unknown): Record<string, unknown> {
+  if (error instanceof RemoteError) {
+    return { code: error.code, type: error.type, message: error.message, data: error.data, stack: error.stack };
+  }
+  if (error instanceof BridgeError) return { code: error.code, message: error.message };
+  return { code: (error as Error).name, message: (error as Error).message };
+}
+
+const never = new Promise<never>(() => undefined);
+const cancelled: string[] = [];
+
+const functions = {
+  echo: (value: unknown) => value,
+  describe,
+  specials: () => [undefined, -0, 2 ** 53 - 1, 2n ** 63n, -(2n ** 63n), NaN, new Map([[1, "one"]]), { absent: undefined }],
+  unsendable: () => ({ items: [1, 2, 3, () => undefined] }),
+  surrogate: () => ["\ud800"],
+  text: (length: number) => "x".repeat(length),
+  bytes: (length: number) => new Uint8Array(length).fill(7),
+  fail: (message: string) => {
+    throw new Refusal(message, { limit: 3 });
+  },
+  failLater: async (message: string) => {
+    await Promise.resolve();
+    throw new RangeError(message);
+  },
+  hang: () => never,
+  after: (ms: number, value: unknown) => new Promise((resolve) => setTimeout(() => { resolve(value); }, ms)),
+  hangUntilCancelled: (name: string) =>
+    new Promise((_, reject) => {
+      currentCall()?.signal.addEventListener("abort", () => {
+        cancelled.push(name);
+        reject(new Error("cancelled"));
+      });
+    }),
+  cancelled: () => cancelled,
+  context: () => {
+    const call = currentCall();
+    return { method: call?.method, chain: call?.chain, deadlineMs: call?.deadlineMs, traceparent: call?.traceparent };
+  },
+  /** Down the chain: TypeScript calls Python's `down`, which calls this, `depth` times altogether. */
+  down: async (depth: number): Promise<unknown> => (depth === 0 ? currentCall()?.chain : await bridge.call("worker.down", [depth - 1])),
+  callBack: (method: string, args: Value[]) => bridge.call(method, args),
+  async *count(to: number) {
+    for (let number = 0; number < to; number++) yield await Promise.resolve(number);
+  },
+  *countForever() {
+    try {
+      for (let number = 0; ; number++) yield number;
+    } finally {
+      cancelled.push("countForever");
+    }
+  },
+  *countThenFail(to: number) {
+    for (let number = 0; number < to; number++) yield number;
+    throw new Refusal("no more", null);
+  },
+  exit: () => process.exit(3),
+};
+
+const driver = {
+  /** `{ value }`, or `{ error }` as Node sees it. */
+  attempt: (method: string, args: unknown[], options: CallOptions = {}) =>
+    outsideOfTheCall(async () => {
+      try {
+        return { value: await bridge.call(method, args, options) };
+      } catch (error) {
+        return { error: whatWentWrong(error) };
+      }
+    }),
+  /** As `attempt`, many at once: one result for each argument. */
+  attemptAll: (method: string, args: unknown[]) =>
+    outsideOfTheCall(async () => {
+      const results = await Promise.allSettled(args.map((arg) => bridge.call(method, [arg])));
+      return results.map((result) =>
+        result.status === "fulfilled" ? { value: result.value } : { error: whatWentWrong(result.reason) },
+      );
+    }),
+  /** Cancel the call as soon as it is sent. */
+  abort: (method: string, args: unknown[]) =>
+    outsideOfTheCall(async () => {
+      const controller = new AbortController();
+      const call = bridge.call(method, args, { signal: controller.signal });
+      controller.abort();
+      try {
+        return { value: await call };
+      } catch (error) {
+        return { error: whatWentWrong(error) };
+      }
+    }),
+  /** The first `take` items of a stream, and then no more. */
+  collect: (method: string, args: unknown[], take: number, credit: number) =>
+    outsideOfTheCall(async () => {
+      const items: unknown[] = [];
+      try {
+        for await (const item of bridge.stream(method, args, { credit })) {
+          items.push(item);
+          if (items.length === take) break;
+        }
+        return { items };
+      } catch (error) {
+        return { items, error: whatWentWrong(error) };
+      }
+    }),
+  notify: (method: string, args: unknown[]) =>
+    outsideOfTheCall(() => {
+      bridge.notify(method, args);
+      return Promise.resolve();
+    }),
+  workers: () => bridge.workers,
+  connections: () =>
+    bridge.connections.map(({ name, role, transport, lateAnswers, outstanding }) => ({
+      name,
+      role,
+      transport,
+      lateAnswers,
+      outstanding,
+    })),
+};
+
+async function main(): Promise<void> {
+  void runJobs();
+  const maxMessage = Number(process.argv[2]);
+  bridge = await listen({ expose: { functions, driver }, ...(maxMessage > 0 ? { maxMessage } : {}) });
+  console.log("ready");
+}
+
+void main();

@@ -1,0 +1,119 @@
+"""The Python side of the pairing tests, as a worker: exposes functions that show what a call does, until it is ended."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import shm_protocol
+
+noted: list[Any] = []
+
+
+class Refusal(Exception):
+    """An application's own error, with data."""
+
+    def __init__(self, message: str, data: object) -> None:
+        super().__init__(message)
+        self.data = data
+
+
+def echo(value: Any) -> Any:
+    """Give it back."""
+    return value
+
+
+def describe(value: Any) -> str:
+    """What Python sees."""
+    return f"{type(value).__name__} {value!r}"
+
+
+def fail(message: str) -> None:
+    """Raise."""
+    raise Refusal(message, {"limit": 3})
+
+
+def unsendable() -> Any:
+    """A result that cannot be encoded."""
+    return {"items": [1, 2, 3, {4}]}
+
+
+def text(length: int) -> str:
+    """A string."""
+    return "x" * length
+
+
+def sleep(seconds: float, value: Any = None) -> Any:
+    """Answer late."""
+    time.sleep(seconds)
+    return value
+
+
+def pid() -> int:
+    """Which worker answers."""
+    return os.getpid()
+
+
+def call_node(method: str, args: list[Any], timeout: float = 30.0) -> Any:
+    """Call back to where this call came from."""
+    call = shm_protocol.current_call()
+    assert call is not None
+    return call.connection.call(method, *args, timeout=timeout)
+
+
+def down(depth: int) -> Any:
+    """Down the chain: see node_peer.ts."""
+    call = shm_protocol.current_call()
+    assert call is not None
+    return call.chain if depth == 0 else call.connection.call("functions.down", depth - 1)
+
+
+def context() -> dict[str, Any]:
+    """What is known of the call being served."""
+    call = shm_protocol.current_call()
+    assert call is not None
+    return {"method": call.method, "chain": call.chain, "remaining": call.remaining, "traceparent": call.traceparent}
+
+
+def count(to: int) -> Iterator[int]:
+    """A stream."""
+    yield from range(to)
+
+
+def count_forever() -> Iterator[int]:
+    """A stream that notes its end."""
+    number = 0
+    try:
+        while True:
+            yield number
+            number += 1
+    finally:
+        noted.append("count_forever closed")
+
+
+def count_then_fail(to: int) -> Iterator[int]:
+    """A stream that breaks."""
+    yield from range(to)
+    raise Refusal("no more", None)
+
+
+def note(value: Any) -> None:
+    """For notifications."""
+    noted.append(value)
+
+
+def notes() -> list[Any]:
+    """What has been noted."""
+    return noted
+
+
+EXPOSED = (
+    call_node, context, count, count_forever, count_then_fail, describe, down, echo, fail, note, notes, pid, sleep, text, unsendable,
+)  # fmt: skip
+
+if __name__ == "__main__":
+    functions = {function.__name__: function for function in EXPOSED}
+    shm_protocol.serve(expose={"worker": functions}, name=sys.argv[1])

@@ -1,0 +1,97 @@
+"""Many at once: threads on one client, calls of Node's under way together, several workers, and forks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+
+import pytest
+import shm_protocol
+from peers import Pair
+
+
+def test_threads_share_a_client_and_each_gets_its_own_answers(node: shm_protocol.Client) -> None:
+    wrong: list[tuple[int, object]] = []
+
+    def call(thread: int) -> None:
+        for number in range(200):
+            answer = node.call("functions.echo", [thread, number])
+            if answer != [thread, number]:
+                wrong.append((thread, answer))
+
+    threads = [threading.Thread(target=call, args=(thread,)) for thread in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_calls_of_nodes_that_are_under_way_together_are_all_answered(node: shm_protocol.Client) -> None:
+    numbers = list(range(1000))
+    answers = node.call("driver.attemptAll", "worker.echo", numbers)
+    assert answers == [{"value": number} for number in numbers]
+
+
+def test_more_calls_than_may_be_outstanding_are_refused_as_busy_and_the_others_answered(node: shm_protocol.Client) -> None:
+    answers = node.call("driver.attemptAll", "worker.echo", list(range(1100)))
+    refused = [answer for answer in answers if "error" in answer]
+    assert {answer["error"]["code"] for answer in refused} == {"Busy"}
+    assert len(refused) == 1100 - 1024
+    assert [answer["value"] for answer in answers if "value" in answer] == list(range(1024))
+
+
+def test_calls_go_to_the_least_busy_worker(transport: str) -> None:
+    with Pair(transport) as pair:
+        for _ in range(3):
+            pair.add_worker()
+        with pair.connect() as node:
+            answers = node.call("driver.attemptAll", "worker.sleep", [0.2] * 3)
+            assert answers == [{"value": None}] * 3
+            pids = Counter(node.call("driver.attempt", "worker.pid", [])["value"] for _ in range(30))
+            # Occupied, one gets no more calls while the others have none outstanding.
+            node.call("driver.notify", "worker.sleep", [0.2])
+    assert len(pids) == 3
+
+
+def test_a_client_keeps_no_more_connections_than_it_may(pair: Pair) -> None:
+    with pair.connect(max_connections=2) as node:
+        threads = [threading.Thread(target=node.call, args=("functions.after", 20, None)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        assert len(node.connections) <= 2
+        for thread in threads:
+            thread.join()
+        assert len(node.connections) <= 2
+
+
+def test_a_thread_that_gets_no_connection_in_time_is_told_it_is_busy(pair: Pair) -> None:
+    with pair.connect(max_connections=1) as node:
+        holder = threading.Thread(target=node.call, args=("functions.after", 500, None))
+        stream = node.stream("functions.count", 3)
+        try:
+            with pytest.raises(shm_protocol.Busy):
+                node.call("functions.echo", 1, timeout=0.05)
+        finally:
+            stream.close()
+        holder.start()
+        holder.join()
+
+
+def test_a_child_forked_after_connecting_dials_its_own_connection_and_leaves_the_parents_alone(pair: Pair) -> None:
+    with pair.connect() as node:
+        assert node.call("functions.echo", "before") == "before"
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = 0 if all(node.call("functions.echo", n) == n for n in range(100)) else 2
+                node.close()
+            finally:
+                os._exit(code)
+        mine = [node.call("functions.echo", number) for number in range(100)]
+        _, status = os.waitpid(child, 0)
+        assert mine == list(range(100))
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert node.call("functions.echo", "after") == "after"

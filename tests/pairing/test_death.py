@@ -1,0 +1,105 @@
+"""Either side may die at any moment: whoever waits is told at once, and the next call finds the other again."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import shm_protocol
+from peers import HANG_S, Pair
+
+
+@pytest.fixture
+def mortal(transport: str) -> Iterator[Pair]:
+    """A pair for one test."""
+    with Pair(transport) as pair:
+        yield pair
+
+
+def names() -> set[str]:
+    """Segments that have a name."""
+    return {path.name for path in Path("/dev/shm").glob("shm-polyglot-*")}
+
+
+def test_python_is_told_when_node_is_killed_during_a_call(mortal: Pair) -> None:
+    with mortal.connect() as node:
+        threading.Timer(0.1, mortal.node.kill).start()
+        with pytest.raises(shm_protocol.PeerGone, match=r"functions\.hang"):
+            node.call("functions.hang")
+
+
+def test_the_next_call_finds_the_node_that_came_back(mortal: Pair) -> None:
+    with mortal.connect() as node:
+        assert node.call("functions.echo", 1) == 1
+        mortal.restart_node()
+        assert node.call("functions.echo", 2) == 2
+
+
+def test_a_call_while_node_is_away_fails_at_once_and_was_not_made(mortal: Pair) -> None:
+    with mortal.connect() as node:
+        mortal.node.kill()
+        mortal.node.wait(HANG_S)
+        with pytest.raises((shm_protocol.PeerUnavailable, shm_protocol.PeerGone)):
+            node.call("functions.echo", 1)
+        with pytest.raises(shm_protocol.PeerUnavailable, match=r"node\.sock"):
+            node.call("functions.echo", 1)
+        mortal.restart_node()
+
+
+def test_typescript_is_told_when_its_worker_is_killed_and_the_next_call_goes_elsewhere(mortal: Pair) -> None:
+    victim = mortal.add_worker()
+    survivor = mortal.add_worker()
+    with mortal.connect() as node:
+        threading.Timer(0.1, victim.kill).start()
+        answers = node.call("driver.attemptAll", "worker.sleep", [1.0, 1.0])
+        codes = sorted(answer["error"]["code"] if "error" in answer else "answered" for answer in answers)
+        assert codes == ["PeerGone", "answered"]
+        assert node.call("driver.attempt", "worker.pid", [])["value"] == survivor.pid
+        assert mortal.count_workers() == 1
+
+
+def test_a_worker_finds_the_node_that_came_back(mortal: Pair) -> None:
+    worker = mortal.add_worker()
+    mortal.restart_node()
+    mortal.wait_until(lambda: mortal.count_workers() == 1, "the worker has attached again")
+    with mortal.connect() as node:
+        assert node.call("driver.attempt", "worker.pid", [])["value"] == worker.pid
+
+
+def test_a_stopped_node_costs_the_caller_its_deadline_and_no_more(mortal: Pair) -> None:
+    with mortal.connect() as node:
+        assert node.call("functions.echo", 1) == 1
+        mortal.node.send_signal(signal.SIGSTOP)
+        with pytest.raises(shm_protocol.CallTimeout):
+            node.call("functions.echo", 2, timeout=0.1)
+        mortal.node.send_signal(signal.SIGCONT)
+        assert node.call("functions.echo", 3) == 3
+
+
+def test_a_large_message_that_node_dies_in_the_middle_of_fails_with_peer_gone(mortal: Pair) -> None:
+    with mortal.connect() as node:
+        mortal.node.send_signal(signal.SIGSTOP)
+        threading.Timer(0.1, mortal.node.kill).start()
+        with pytest.raises(shm_protocol.PeerGone):
+            node.call("functions.echo", bytes(8 << 20))
+
+
+def test_nothing_has_a_name_in_dev_shm_once_connected_so_nothing_is_left_by_kill(mortal: Pair) -> None:
+    before = names()
+    worker = mortal.add_worker()
+    with mortal.connect() as node:
+        assert node.call("functions.echo", 1) == 1
+        assert names() <= before
+        worker.kill()
+        worker.wait(HANG_S)
+        mortal.node.kill()
+        mortal.node.wait(HANG_S)
+    assert names() <= before
+
+
+def test_node_that_exits_inside_a_call_ends_that_call_with_peer_gone(mortal: Pair) -> None:
+    with mortal.connect() as node, pytest.raises(shm_protocol.PeerGone, match=r"functions\.exit"):
+        node.call("functions.exit")
