@@ -1,1 +1,1 @@
-"""What a call costs: the bridge beside the floors and the other ways between two processes. `python -m bench --help`."""
+"""What a call costs: the bridge beside the floors and its rivals. `python -m bench --help`."""

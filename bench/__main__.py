@@ -59,7 +59,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, allow_abbrev=False)
     parser.add_argument("--list", action="store_true", help="print the peers and exit")
     parser.add_argument("--only", metavar="PATTERN", default="*", help="peers whose name matches, e.g. 'shm*'")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="trials of each row, interleaved (default 5)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, metavar="N", help="trials of each row, interleaved (default 5)"
+    )
     parser.add_argument("--no-idle", action="store_true", help="do not measure what an idle pair costs (10 s)")
     options = parser.parse_args(arguments)
     if options.rounds < 1:
@@ -74,13 +76,15 @@ def rows_for(pattern: str) -> list[Row]:
 
 
 def measure(rows: list[Row], rounds: int, console: Console) -> None:
-    """Fill in the rows: one trial of each, then the next round. A row that fails says so and is left out of further rounds."""
+    """Fill in the rows: one trial of each, then the next round. A row that fails is left out of further rounds."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=rounds * len(rows))
         for _ in range(rounds):
             for row in rows:
-                progress.update(task, description=f"{row.peer.name} {'' if row.peer.floor else row.direction}".ljust(24))
+                progress.update(
+                    task, description=f"{row.peer.name} {'' if row.peer.floor else row.direction}".ljust(24)
+                )
                 if not row.failure:
                     try:
                         samples: array.array[int] = trial.run(

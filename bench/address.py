@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 
@@ -21,7 +20,7 @@ def write_port(address: str, port: int) -> None:
     """Tell the port so that a reader sees all of it or nothing."""
     partial = port_file(address).with_suffix(".partial")
     partial.write_text(str(port))
-    os.rename(partial, port_file(address))
+    partial.rename(port_file(address))
 
 
 def free_port() -> int:

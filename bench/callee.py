@@ -12,7 +12,7 @@ from bench.peers.interface import PythonHalf
 def main() -> None:
     """Serve until ended."""
     module, address = sys.argv[1:]
-    half = cast(PythonHalf, importlib.import_module(f"bench.peers.{module}"))
+    half = cast("PythonHalf", importlib.import_module(f"bench.peers.{module}"))
     half.serve(address, lambda: print("ready", flush=True))
 
 

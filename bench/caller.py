@@ -1,4 +1,7 @@
-"""The process that calls: `python -m bench.caller PEER_MODULE ADDRESS CALLS WARMUP`. Prints each call's time, native u32 ns."""
+"""The process that calls: `python -m bench.caller PEER_MODULE ADDRESS CALLS WARMUP`.
+
+Prints each call's time as a native u32 of nanoseconds.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ LONGEST_NS = 2**32 - 1
 def main() -> None:
     """Warm up, time, check the answers, print."""
     module, address, calls, warmup = sys.argv[1:]
-    half = cast(PythonHalf, importlib.import_module(f"bench.peers.{module}"))
+    half = cast("PythonHalf", importlib.import_module(f"bench.peers.{module}"))
     caller = half.connect(address)
     call = caller.call
     clock = time.perf_counter_ns

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 
@@ -26,5 +26,5 @@ def describe() -> str:
     return (
         f"{_cpu()}, {len(os.sched_getaffinity(0))} cores, Linux {platform.release()}, load {load:.1f}; "
         f"CPython {platform.python_version()}, Node {_output('node', '--version')}; "
-        f"{datetime.date.today().isoformat()}, commit {_output('git', 'rev-parse', '--short', 'HEAD')}"
+        f"{datetime.now(UTC).date().isoformat()}, commit {_output('git', 'rev-parse', '--short', 'HEAD')}"
     )

@@ -48,7 +48,9 @@ def _node(script: str, *arguments: str) -> list[str]:
 
 def _measure(command: list[str], environment: dict[str, str]) -> array.array[int]:
     try:
-        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=HANG_GUARD_S, check=False)
+        done = subprocess.run(
+            command, env=environment, cwd=ROOT, capture_output=True, timeout=HANG_GUARD_S, check=False
+        )
     except subprocess.TimeoutExpired as hung:
         raise TrialFailed(f"no result within {HANG_GUARD_S:.0f} s: {' '.join(command)}") from hung
     if done.returncode != 0:
@@ -83,8 +85,8 @@ def run(peer: Peer, direction: Direction, calls: int, warmup: int) -> array.arra
         callee = subprocess.Popen(
             callee_command("callee", peer.module, address), env=environment, cwd=ROOT, stdout=subprocess.PIPE
         )
+        assert callee.stdout is not None
         try:
-            assert callee.stdout is not None
             if callee.stdout.readline() != b"ready\n":
                 raise TrialFailed(f"{peer.name}: the callee ended before it was ready; its message stands above")
             return _measure(caller_command("caller", peer.module, address, *counts), environment)

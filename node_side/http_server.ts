@@ -46,6 +46,8 @@ export function createHttpServer(routes: readonly Route[], metrics: Metrics, req
   const table = byPath(routes);
   const options = { requestTimeout: requestTimeoutMs, connectionsCheckingInterval: CHECK_EVERY_MS };
   const server = createServer(options, (request, response) => {
+    // Once the server is stopping, a client has its answer and then has to go.
+    response.shouldKeepAlive &&= server.listening;
     void serve(table, metrics, request, response);
   });
   server.on("clientError", refuse);

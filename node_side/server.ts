@@ -17,6 +17,7 @@ import * as typescript_utils from "./typescript_utils";
 
 /** How long requests may take to finish after SIGTERM. */
 const DRAIN_MS = 10_000;
+const CLOSE_IDLE_EVERY_MS = 50;
 
 async function main(): Promise<void> {
   const settings = loadSettings(process.env);
@@ -52,12 +53,17 @@ async function startListening(server: Server, host: string, port: number): Promi
 
 async function stop(server: Server, bridge: Bridge): Promise<void> {
   const closed = new Promise((resolve) => server.close(resolve));
-  const drained = setTimeout(() => {
+  // Those that had a request under way become idle later.
+  const idle = setInterval(() => {
+    server.closeIdleConnections();
+  }, CLOSE_IDLE_EVERY_MS);
+  const overdue = setTimeout(() => {
     log.warn("requests were cut off", { after_ms: DRAIN_MS });
     server.closeAllConnections();
   }, DRAIN_MS);
   await closed;
-  clearTimeout(drained);
+  clearInterval(idle);
+  clearTimeout(overdue);
   await bridge.close();
 }
 

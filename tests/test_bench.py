@@ -61,7 +61,8 @@ def test_the_list_names_every_peer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"), [(("--rounds", "0"), "--rounds is 0"), (("--only", "zmq"), "zmq"), (("--rowns", "1"), "--rowns")]
+    ("arguments", "named"),
+    [(("--rounds", "0"), "--rounds is 0"), (("--only", "zmq"), "zmq"), (("--rowns", "1"), "--rowns")],
 )
 def test_a_bad_option_is_named_and_nothing_is_measured(arguments: tuple[str, ...], named: str) -> None:
     done = bench(*arguments)

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 
 import http_client
@@ -79,16 +79,23 @@ def test_a_stale_socket_is_replaced() -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_request_that_has_begun_is_finished_when_it_stops(how: signal.Signals) -> None:
-    with Services(workers=1) as services, ThreadPoolExecutor(1) as pool:
+def test_a_request_that_has_begun_is_finished_when_it_stops_and_no_idle_client_holds_it_up(how: signal.Signals) -> None:
+    with Services(workers=1) as services:
+        address = services.node_url.removeprefix("http://")
+        idle, busy = HTTPConnection(address, timeout=HANG_S), HTTPConnection(address, timeout=HANG_S)
+        idle.request("GET", "/health")
+        assert idle.getresponse().read()
         (worker,) = services.worker_pids()
         # The call waits for the worker, and the stop for the call.
         os.kill(worker, signal.SIGSTOP)
-        call = pool.submit(http_client.post, f"{services.node_url}/api/predict", {"text": "love"})
+        busy.request("POST", "/api/predict", b'{"text":"love"}')
         for _ in range(10):  # requests that come after it have been answered, so it has been sent
             http_client.get(f"{services.node_url}/api/stats")
         os.kill(services.node_pid, how)
         services.wait_until(lambda: "stopping" in services.logs("node"), "it stops")
         os.kill(worker, signal.SIGCONT)
-        assert call.result().status == 200
+        assert busy.getresponse().status == 200
+        # Both connections are still open on this side.
         assert services.wait_for_end("node") == 0
+        idle.close()
+        busy.close()

@@ -1,4 +1,4 @@
-"""What is compared, by name. Each peer is one module here in Python and one of the same name in TypeScript, or a C floor."""
+"""What is compared, by name: one module here in Python and one of the same name in TypeScript, or a floor in C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This bridge, through its public API."""
+"""The bridge, through its public API."""
 
 from __future__ import annotations
 

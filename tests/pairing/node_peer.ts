@@ -24,7 +24,7 @@ async function runJobs(): Promise<void> {
 
 function outsideOfTheCall<T>(run: () => Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    jobs.emit("job", { run, resolve, reject } as Job);
+    jobs.emit("job", { run, resolve, reject });
   });
 }
 

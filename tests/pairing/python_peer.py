@@ -1,4 +1,4 @@
-"""The Python side of the pairing tests, as a worker: exposes functions that show what a call does, until it is ended."""
+"""The Python side of the pairing tests, as a worker: functions that show what a call does."""
 
 from __future__ import annotations
 
@@ -111,8 +111,22 @@ def notes() -> list[Any]:
 
 
 EXPOSED = (
-    call_node, context, count, count_forever, count_then_fail, describe, down, echo, fail, note, notes, pid, sleep, text, unsendable,
-)  # fmt: skip
+    call_node,
+    context,
+    count,
+    count_forever,
+    count_then_fail,
+    describe,
+    down,
+    echo,
+    fail,
+    note,
+    notes,
+    pid,
+    sleep,
+    text,
+    unsendable,
+)
 
 if __name__ == "__main__":
     functions = {function.__name__: function for function in EXPOSED}

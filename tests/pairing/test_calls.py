@@ -59,7 +59,9 @@ def test_an_exception_that_crosses_twice_shows_the_stacks_of_all(node: shm_proto
     assert "fail" in error["stack"]
 
 
-@pytest.mark.parametrize("name", ["functions.nothing", "nothing", "functions.__proto__", "functions.echo.call", "constructor"])
+@pytest.mark.parametrize(
+    "name", ["functions.nothing", "nothing", "functions.__proto__", "functions.echo.call", "constructor"]
+)
 def test_a_function_that_typescript_does_not_expose_is_unknown_and_named(node: shm_protocol.Client, name: str) -> None:
     with pytest.raises(shm_protocol.UnknownMethod, match=name):
         node.call(name)

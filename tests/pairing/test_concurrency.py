@@ -34,7 +34,9 @@ def test_calls_of_nodes_that_are_under_way_together_are_all_answered(node: shm_p
     assert answers == [{"value": number} for number in numbers]
 
 
-def test_more_calls_than_may_be_outstanding_are_refused_as_busy_and_the_others_answered(node: shm_protocol.Client) -> None:
+def test_more_calls_than_may_be_outstanding_are_refused_as_busy_and_the_others_answered(
+    node: shm_protocol.Client,
+) -> None:
     answers = node.call("driver.attemptAll", "worker.echo", list(range(1100)))
     refused = [answer for answer in answers if "error" in answer]
     assert {answer["error"]["code"] for answer in refused} == {"Busy"}

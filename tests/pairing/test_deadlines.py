@@ -38,7 +38,9 @@ def test_the_worker_that_answers_late_serves_the_next_call_and_the_late_answer_i
     before = late_answers_of_workers(node)
     node.call("driver.attempt", "worker.sleep", [0.2, "late"], {"timeoutMs": 20})
     assert node.call("driver.attempt", "worker.echo", ["on time"]) == {"value": "on time"}
-    pair.wait_until(lambda: late_answers_of_workers(node) >= before, "the late answer has come or was cancelled in time")
+    pair.wait_until(
+        lambda: late_answers_of_workers(node) >= before, "the late answer has come or was cancelled in time"
+    )
 
 
 def test_a_call_whose_deadline_passed_in_the_queue_is_not_started(pair: Pair, node: shm_protocol.Client) -> None:

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -34,6 +35,11 @@ def nobody_else_notices(node: shm_protocol.Client) -> Iterator[None]:
     bystander.join(HANG_S)
     assert answers == ["undisturbed"]
     assert node.call("functions.echo", 1) == 1
+
+
+def segment_names() -> set[str]:
+    """Segments that have a name."""
+    return {path.name for path in Path("/dev/shm").glob("shm-polyglot-*")}
 
 
 def dial(pair: Pair) -> socket.socket:
@@ -80,7 +86,13 @@ def is_closed(connection: socket.socket) -> bool:
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"GET / HTTP/1.1\r\n\r\n", b"\0" * 12, os.urandom(64), HEADER.pack(b"SHMP", 1, 0, 4097), HEADER.pack(b"SHMP", 1, 0, 3) + b"\xc1\xc1\xc1"],
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\0" * 12,
+        os.urandom(64),
+        HEADER.pack(b"SHMP", 1, 0, 4097),
+        HEADER.pack(b"SHMP", 1, 0, 3) + b"\xc1\xc1\xc1",
+    ],
     ids=["http", "zeros", "random", "too long", "not MessagePack"],
 )
 def test_garbage_instead_of_a_hello_is_closed(pair: Pair, garbage: bytes) -> None:
@@ -167,7 +179,9 @@ def test_a_garbage_segment_is_refused(pair: Pair, contents: bytes) -> None:
         segment.unlink()
 
 
-@pytest.mark.parametrize("attack", ["tail too far", "tail unaligned", "bad length", "bad flags", "bad frame", "bad doorbell"])
+@pytest.mark.parametrize(
+    "attack", ["tail too far", "tail unaligned", "bad length", "bad flags", "bad frame", "bad doorbell"]
+)
 def test_a_peer_that_spoils_its_ring_is_closed(pair: Pair, attack: str) -> None:
     if pair.transport != "shm":
         return
@@ -197,8 +211,26 @@ def test_a_peer_that_spoils_its_ring_is_closed(pair: Pair, attack: str) -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    [b"", b"\xc1", b"\x90", b"\x94\x09\x01\xa1a\x90", b"\x94\x01\x63\xc0\xc0", b"\x94\x00\x01\xa1a\xc0", b"\xdd\xff\xff\xff\xff", b"\x91" * 4000],
-    ids=["empty", "never used byte", "empty array", "unknown type", "answer to no call", "args not an array", "huge array", "nested"],
+    [
+        b"",
+        b"\xc1",
+        b"\x90",
+        b"\x94\x09\x01\xa1a\x90",
+        b"\x94\x01\x63\xc0\xc0",
+        b"\x94\x00\x01\xa1a\xc0",
+        b"\xdd\xff\xff\xff\xff",
+        b"\x91" * 4000,
+    ],
+    ids=[
+        "empty",
+        "never used byte",
+        "empty array",
+        "unknown type",
+        "answer to no call",
+        "args not an array",
+        "huge array",
+        "nested",
+    ],
 )
 def test_a_bad_frame_ends_that_connection_only(pair: Pair, frame: bytes) -> None:
     if pair.transport != "socket":
@@ -262,12 +294,12 @@ class FalseNode:
 def test_python_names_what_is_wrong_with_an_acceptor_and_leaves_no_segment(
     pair: Pair, tmp_path: Any, reply: bytes, error: type[Exception]
 ) -> None:
-    before = {name for name in os.listdir("/dev/shm") if name.startswith("shm-polyglot-")}
+    before = segment_names()
     false_node = FalseNode(tmp_path, reply)
     try:
         with pytest.raises(error):
             shm_protocol.connect(false_node.path, transport=pair.transport)
     finally:
         false_node.close()
-    left = {name for name in os.listdir("/dev/shm") if name.startswith("shm-polyglot-")} - before
-    pair.wait_until(lambda: not left & set(os.listdir("/dev/shm")), "the segment's name is gone")
+    left = segment_names() - before
+    pair.wait_until(lambda: not left & segment_names(), "the segment's name is gone")

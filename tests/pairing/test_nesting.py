@@ -19,7 +19,10 @@ def nested(pair: Any) -> Any:
 
 
 def test_python_calls_typescript_which_calls_python_which_calls_typescript(nested: shm_protocol.Client) -> None:
-    assert nested.call("functions.callBack", "worker.call_node", ["functions.echo", ["round and round"]]) == "round and round"
+    assert (
+        nested.call("functions.callBack", "worker.call_node", ["functions.echo", ["round and round"]])
+        == "round and round"
+    )
 
 
 def test_a_nested_call_goes_to_the_caller_and_not_to_another_worker(nested: shm_protocol.Client) -> None:
@@ -29,7 +32,7 @@ def test_a_nested_call_goes_to_the_caller_and_not_to_another_worker(nested: shm_
 
 
 def test_a_chain_of_32_calls_is_served(nested: shm_protocol.Client) -> None:
-    # functions.down at depth d calls worker.down with d - 1, which calls functions.down with d - 2: 32 calls altogether.
+    # Each calls the other with a depth one lower, so 31 means 32 calls altogether.
     chain = nested.call("functions.down", 31)
     assert len(chain) == 31
     assert chain[:3] == ["functions.down", "worker.down", "functions.down"]
@@ -45,7 +48,9 @@ def test_the_33rd_call_of_a_chain_is_refused_and_names_the_chain(nested: shm_pro
 
 
 def test_typescript_calls_python_which_calls_typescript_which_calls_python(node: shm_protocol.Client) -> None:
-    answer = node.call("driver.attempt", "worker.call_node", ["functions.callBack", ["worker.echo", ["there and back"]]])
+    answer = node.call(
+        "driver.attempt", "worker.call_node", ["functions.callBack", ["worker.echo", ["there and back"]]]
+    )
     assert answer == {"value": "there and back"}
 
 

@@ -15,8 +15,14 @@ def test_auto_uses_shared_memory_where_both_sides_can() -> None:
         assert node.call("functions.echo", 1) == 1
 
 
-def test_auto_falls_back_to_the_socket_where_node_takes_nothing_else_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    with Pair("socket") as pair, caplog.at_level(logging.WARNING, "shm_protocol"), pair.connect(transport="auto") as node:
+def test_auto_falls_back_to_the_socket_where_node_takes_nothing_else_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with (
+        Pair("socket") as pair,
+        caplog.at_level(logging.WARNING, "shm_protocol"),
+        pair.connect(transport="auto") as node,
+    ):
         assert node.transport == "socket"
         assert node.call("functions.echo", 1) == 1
     assert any("socket" in record.getMessage() for record in caplog.records)

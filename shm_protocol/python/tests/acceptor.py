@@ -76,13 +76,19 @@ class Acceptor:
         with contextlib.suppress(OSError):
             self.listening.shutdown(socket.SHUT_RDWR)
         self.listening.close()
+        # The thread that accepts is the first; once it has ended there are no more connections and threads.
+        self._join(self.threads[:1])
         for connection in self.connections:
             connection.interrupt()
-        for thread in self.threads:
-            thread.join(HANG_S)
-            assert not thread.is_alive(), "a thread of the acceptor hangs"
+        self._join(self.threads[1:])
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
+
+    @staticmethod
+    def _join(threads: list[threading.Thread]) -> None:
+        for thread in threads:
+            thread.join(HANG_S)
+            assert not thread.is_alive(), "a thread of the acceptor hangs"
 
     def _start(self, run: Callable[[], None]) -> None:
         thread = threading.Thread(target=run)

@@ -291,7 +291,8 @@ def test_a_call_that_timed_out_is_not_made_again(listen: Listen, connect: Connec
         node.call("slow", timeout=0.01)
     node.close()
     acceptor.close()
-    assert made == [1]
+    # Not at all if it was cancelled before it could start.
+    assert len(made) <= 1
 
 
 # Serving.
