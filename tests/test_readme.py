@@ -20,14 +20,15 @@ VARIABLE = re.compile(r"\bSHM_POLYGLOT_[A-Z_]+\b|\bWEB_CONCURRENCY\b")
 FOR_TESTS = {"SHM_POLYGLOT_REQUIRE_ENGINE", "SHM_POLYGLOT_SHARED"}
 
 
-def test_every_curl_of_the_readme_is_answered_with_json_and_status_200(services: Services) -> None:
+def test_every_curl_of_the_readme_is_answered_with_json_and_status_200() -> None:
     assert len(CURLS) >= 4
-    for line in CURLS:
-        line = line.replace("localhost:3000", services.node_url).replace("localhost:5000", services.python_url)
-        command = [*shlex.split(line), "--fail-with-body", "--max-time", "30"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        assert "error" not in json.loads(done.stdout)
+    with Services() as services:
+        for line in CURLS:
+            here = line.replace("localhost:3000", services.node_url).replace("localhost:5000", services.python_url)
+            command = [*shlex.split(here), "--fail-with-body", "--max-time", "30"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+            assert "error" not in json.loads(done.stdout)
 
 
 def test_the_table_of_settings_is_exactly_what_the_code_reads() -> None:

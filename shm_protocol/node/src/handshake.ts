@@ -160,7 +160,8 @@ function pack(body: { [key: string]: Value }): Buffer {
 function unpack(bytes: Buffer): Packet | undefined {
   const magic = Math.min(MAGIC.length, bytes.length);
   if (MAGIC.compare(bytes, 0, magic, 0, magic) !== 0) {
-    throw new ProtocolError(`not this protocol: the first bytes are ${bytes.toString("hex", 0, 16)}`);
+    // As text, because what strays here is mostly text, such as HTTP.
+    throw new ProtocolError(`not this protocol: the first bytes are ${JSON.stringify(bytes.toString("latin1", 0, 16))}`);
   }
   if (bytes.length < HEADER_BYTES) return undefined;
   const major = bytes.readUInt16LE(4);

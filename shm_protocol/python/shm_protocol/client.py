@@ -26,7 +26,7 @@ from .connection import (
     current_call,
 )
 from .dialing import dial
-from .errors import Busy, ConnectionClosed, PeerGone, PeerUnavailable
+from .errors import BridgeError, Busy, ConnectionClosed, PeerGone, PeerUnavailable
 from .exposed import Exposable, Exposed
 
 logger: Final = logging.getLogger("shm_protocol")
@@ -299,7 +299,7 @@ class Client:
         self._waiting = 0
         self._backoff = Backoff()
         self._failed_until = 0.0
-        self._last_failure: PeerUnavailable | None = None
+        self._last_failure: BridgeError | None = None
         self._last_transport: str = self._settings.transport
 
     def _leads_to(self, current: CurrentCall) -> bool:
@@ -337,13 +337,14 @@ class Client:
     def _dial(self, method: str) -> Connection:
         """A new connection. `_dialing` counts it already."""
         try:
-            if self._last_failure is not None and monotonic() < self._failed_until:
-                raise PeerUnavailable(f"{method}: {self._last_failure} (tried a moment ago)")
+            failure = self._last_failure
+            if failure is not None and monotonic() < self._failed_until:
+                raise type(failure)(f"{method}: {failure} (tried a moment ago)")
             try:
                 connection = dial(
                     self._settings, role="client", exposed=self._exposed, name=self._name, timeout=self._dial_timeout
                 )
-            except PeerUnavailable as error:
+            except BridgeError as error:
                 self._last_failure = error
                 self._failed_until = monotonic() + self._backoff.next()
                 raise

@@ -185,8 +185,10 @@ class Connection:
         try:
             # The usual case without any of the general machinery: nothing else is under way, and the next message is
             # the answer.
-            sent = self._send(message)
-            if sent and not session.queue and not session.flowing:
+            # False meanwhile: Ctrl-C may strike between the transport's answer and our note of it.
+            self._clear = False
+            self._clear = self._send(message)
+            if self._clear and not session.queue and not session.flowing:
                 answer = self._receive(timeout_ns)
                 if answer is not None:
                     frame = values.decode(answer)
@@ -203,10 +205,9 @@ class Connection:
                 else:
                     call = session.track(call_id, method)
             else:
-                self._clear = sent
                 call = session.track(call_id, method)
             while not call.done:
-                if not self._advance(deadline):
+                if not self._advance(deadline, call) and not call.done:
                     raise CallTimeout(f"{method}: no answer within {seconds:g} s")
         except BaseException as error:
             self._abandon(call_id, method, error)
@@ -464,15 +465,17 @@ class Connection:
             self._end_for(error)
             raise
 
-    def _advance(self, deadline: float) -> bool:
+    def _advance(self, deadline: float, waiting: Call | None = None) -> bool:
         """Do one thing: send what waits, start a request, send an item of a stream, or wait for a message and take it.
 
-        False: the deadline has passed and nothing had arrived.
+        waiting: the call to return to as soon as it has something. False: the deadline has passed; what had arrived by
+        then has been taken.
         """
         try:
             left = deadline - monotonic()
             if left <= 0:
-                return self._read_ahead()
+                self._read_ahead(*READ_AHEAD_WHILE_SERVING)
+                return False
             if not self._flush():
                 if not self._transport.wait(_to_ns(left)):
                     return False
@@ -487,7 +490,8 @@ class Connection:
                     return True
             # What has arrived since may be the answer waited for, or cancel what is queued: look before starting
             # anything.
-            if not self._read_ahead(*READ_AHEAD_WHILE_SERVING):
+            self._read_ahead(*READ_AHEAD_WHILE_SERVING)
+            if waiting is None or not (waiting.done or waiting.items):
                 self._start_next()
             return True
         except BridgeError as error:
@@ -514,21 +518,22 @@ class Connection:
         if len(message) > self._max_message:
             raise MessageTooLarge(f"a message of {len(message)} bytes; max_message is {self._max_message}")
         if self._clear:
+            self._clear = False
             self._clear = self._send(message)
         else:
             self._outbox.append(message)
 
     def _send_backlog(self, method: str, deadline: float) -> None:
         """Send what waits, or raise CallTimeout. Nothing is started meanwhile."""
-        while not self._flush():
-            try:
+        try:
+            while not self._flush():
                 ready = self._transport.wait(_to_ns(deadline - monotonic()))
                 self._read_ahead()
-            except BridgeError as error:
-                self._end_for(error)
-                raise
-            if not ready:
-                raise CallTimeout(f"{method}: the ring has been full for the whole of its deadline; it was not sent")
+                if not ready:
+                    raise CallTimeout(f"{method}: there was no room for it within its deadline; it was not sent")
+        except BridgeError as error:
+            self._end_for(error)
+            raise
 
     def _read_ahead(self, most_requests: float = math.inf, most_bytes: float = math.inf) -> bool:
         """Take the messages that have arrived, while fewer requests and bytes of them are queued. True: there was
@@ -589,6 +594,8 @@ class Connection:
                 self._session.flow(request, result)
                 return
         if request.cancelled or (failed is None and not request.id):
+            if failed is not None:
+                logger.info("%s raised after its caller had given up", request.method, exc_info=failed)
             self._drop(request, result)
         elif failed is not None:
             self._respond_failure(request, failed)
@@ -692,9 +699,6 @@ class Connection:
         if isinstance(error, MessageTooLarge):
             self._session.pending.pop(call_id, None)
             return
-        if self._transport.sending:
-            # Ctrl-C may strike between the transport's answer and our note of it.
-            self._clear = False
         if isinstance(error, BridgeError) and not isinstance(error, CallTimeout | Cancelled):
             self._end_for(error)
         if self._ended is None:
@@ -752,7 +756,7 @@ class Stream(Iterator[Any]):
         connection._require_owner()
         try:
             while not items and not call.done:
-                if not connection._advance(self._deadline):
+                if not connection._advance(self._deadline, call) and not items and not call.done:
                     raise CallTimeout(f"{call.method}: the stream did not end within {self._seconds:g} s")
             if items:
                 return self._take(items)

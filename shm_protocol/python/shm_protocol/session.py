@@ -82,7 +82,7 @@ class Session:
         self.late_answers = 0
         self.dropped_notifications = 0
         self._last_peer_id = 0
-        self._max_queued_bytes = max_message
+        self._max_message = max_message  # and of requests queued, together
         self._clock = clock
 
     # Calls of ours.
@@ -153,9 +153,17 @@ class Session:
         return frames.encode_error(self.packer, request.id, error_to_map(raised))
 
     def refuse(self, request: Request, error: BridgeError) -> bytes:
-        """The response of the library itself: the function did not run, or its result cannot be sent."""
+        """The response of the library itself: the function did not run, or its result cannot be sent.
+
+        Raises ProtocolError if the peer takes messages so small that not even this fits.
+        """
         self._finish(request)
-        return _encode_own_error(self.packer, request.id, error)
+        text = str(error)
+        for message in (text, f"{text[:100]}…"):
+            response = frames.encode_error(self.packer, request.id, {"code": error.code, "message": message})
+            if len(response) <= self._max_message:
+                return response
+        raise ProtocolError(f"the peer takes messages of {self._max_message} bytes, too few for an error")
 
     def flow(self, request: Request, iterator: Iterator[Any]) -> None:
         """The request has become a stream of what `iterator` gives."""
@@ -257,7 +265,7 @@ class Session:
         self.queued_bytes += size
 
     def _overflows(self, size: int) -> bool:
-        return bool(self.queue) and self.queued_bytes + size > self._max_queued_bytes
+        return bool(self.queue) and self.queued_bytes + size > self._max_message
 
     def _apply_meta(self, request: Request, meta: dict[str, Any]) -> None:
         if "deadline_ms" in meta:
@@ -322,10 +330,6 @@ class Session:
         if not 1 <= request_id <= self._last_peer_id:
             raise ProtocolError(f"{what} for the id {request_id}; the ids 1 to {self._last_peer_id} have been used")
         return self.incoming.get(request_id)
-
-
-def _encode_own_error(packer: Any, request_id: int, error: BridgeError) -> bytes:
-    return frames.encode_error(packer, request_id, {"code": error.code, "message": str(error)})
 
 
 _RECEIVERS: Final[tuple[Callable[[Session, frames.Frame, int], None], ...]] = (

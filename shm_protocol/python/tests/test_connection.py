@@ -355,6 +355,25 @@ def test_a_default_timeout_is_not_sent(make: Callable[..., Ends]) -> None:
     assert frames.decode(received[0] or b"") == [0, 1, "f", []]
 
 
+def test_a_flood_does_not_keep_a_call_from_its_deadline(make: Callable[..., Ends]) -> None:
+    ends = make()
+    flooding = threading.Event()
+    notification = frames.encode_notification(values.make_packer(), "nobody", (), None)
+
+    def flood() -> None:
+        while not flooding.is_set():
+            if ends.far_transport.sending:
+                ends.far_transport.flush()
+            else:
+                ends.far_transport.send(notification)
+
+    ends.run(flood)
+    with pytest.raises(CallTimeout):
+        ends.near.call("f", timeout=0.05)
+    flooding.set()
+    ends.join()
+
+
 def test_a_cancelled_request_in_the_queue_is_not_started(make: Callable[..., Ends], functions: Functions) -> None:
     ends = make(None, {"f": functions})
     with pytest.raises(CallTimeout):
@@ -613,7 +632,7 @@ def test_a_call_into_a_full_ring_that_nobody_reads_times_out_and_the_connection_
     ends = make(None, {"f": functions})
     with pytest.raises(CallTimeout):
         ends.near.call("f.size", b"x" * (1 << 20), timeout=0.02)
-    with pytest.raises(CallTimeout, match="it was not sent"):
+    with pytest.raises(CallTimeout, match="there was no room for it within its deadline"):
         ends.near.call("f.size", b"y" * (1 << 20), timeout=0.02)
     ends.serve()
     assert ends.near.call("f.size", b"z" * (1 << 20)) == 1 << 20

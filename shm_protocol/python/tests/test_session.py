@@ -274,6 +274,18 @@ def test_a_cancel_after_the_answer_is_ignored(pair: Pair) -> None:
     pair.callee.receive(pair.caller.forget(call.id))
 
 
+def test_an_answer_of_the_library_is_shortened_to_what_the_peer_takes(pair: Pair) -> None:
+    small = Pair(max_message=300)
+    call = small.call("m", meta={"chain": ["m" * 256] * 32})
+    assert small.callee.take() is None
+    small.deliver_replies()
+    assert isinstance(call.error, CallTooDeep)
+    tiny = Pair(max_message=10)
+    tiny.call("m", meta={"chain": ["m"] * 32})
+    with pytest.raises(ProtocolError, match="too few for an error"):
+        tiny.callee.take()
+
+
 # Streams.
 
 
