@@ -65,8 +65,9 @@ SERVE_READY_MAX: Final = 64
 POLL_NS: Final = 2_000
 """How long one poll looks for a message: as long as a look at the other descriptors would take."""
 
-STALE_AFTER_S: Final = 1.0
-"""A connection idle for longer is checked for its peer's end before a call is sent."""
+STALE_AFTER_S: Final = 0.001
+"""A connection idle for longer is checked for its peer's end before a call is sent. Both sides are parked by then, and
+the check is a hundredth of what waking the peer costs."""
 
 PollResult = Literal["ready", "empty", "parked"]
 
@@ -82,23 +83,35 @@ class Peer(NamedTuple):
 class CurrentCall:
     """The call of the peer's that is being served.
 
-    method: its name. chain: the methods being served above it, outermost first. traceparent: W3C trace context, or
-    None. connection: the one it came by; calls made while serving go back on it.
+    connection: the one it came by; calls made while serving go back on it.
     """
 
-    __slots__ = ("_deadline", "chain", "connection", "method", "traceparent")
+    __slots__ = ("_request", "connection")
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
-        self.method = request.method
-        self.chain = request.chain
-        self.traceparent = request.traceparent
-        self._deadline = request.deadline
+        self._request = request
+
+    @property
+    def method(self) -> str:
+        """The name it was called by."""
+        return self._request.method
+
+    @property
+    def chain(self) -> Sequence[str]:
+        """The methods being served above it, outermost first."""
+        return self._request.chain
+
+    @property
+    def traceparent(self) -> str | None:
+        """W3C trace context."""
+        return self._request.traceparent
 
     @property
     def remaining(self) -> float | None:
         """Seconds the caller will still wait, or None where it did not say. Not below 0."""
-        return None if self._deadline == math.inf else max(0.0, self._deadline - monotonic())
+        deadline = self._request.deadline
+        return None if deadline == math.inf else max(0.0, deadline - monotonic())
 
 
 _current_call: ContextVar[CurrentCall | None] = ContextVar("shm_protocol.current_call", default=None)

@@ -63,12 +63,22 @@ def encode_notification(packer: Packer, method: str, args: Sequence[object], met
 
 def encode_response(packer: Packer, call_id: int, result: object) -> bytes:
     """The answer of a function that returned. Raises EncodeError."""
-    return _encode_answer(packer, (RESPONSE, call_id, None, result), result, "result")
+    if type(result) not in values.SCALARS:
+        values.check((result,), "result")
+    try:
+        return packer.pack((RESPONSE, call_id, None, result))
+    except Exception as error:  # noqa: BLE001  # msgpack and its hook raise many
+        raise _explain(error, ("result", (result,))) from None
 
 
 def encode_item(packer: Packer, call_id: int, value: object) -> bytes:
     """The next value of a stream. Raises EncodeError."""
-    return _encode_answer(packer, (ITEM, call_id, value), value, "item")
+    if type(value) not in values.SCALARS:
+        values.check((value,), "item")
+    try:
+        return packer.pack((ITEM, call_id, value))
+    except Exception as error:  # noqa: BLE001  # msgpack and its hook raise many
+        raise _explain(error, ("item", (value,))) from None
 
 
 def encode_error(packer: Packer, call_id: int, error: dict[str, object]) -> bytes:
@@ -109,6 +119,8 @@ def decode(data: bytes) -> Frame:
 
 def checked(frame: object) -> Frame:
     """The same `frame`. Raises ProtocolError unless it is a list whose every field is what it must be."""
+    if type(frame) is list and len(frame) == 4 and frame[0] == REQUEST and _is_usual_request(frame):
+        return frame
     if type(frame) is not list or not frame:
         raise ProtocolError(f"a frame is a non-empty array, not {_describe(frame)}")
     kind = frame[0]
@@ -121,15 +133,6 @@ def checked(frame: object) -> Frame:
     if fault is not None:
         raise ProtocolError(f"a {name} with {fault}")
     return frame
-
-
-def _encode_answer(packer: Packer, frame: tuple[object, ...], value: object, path: str) -> bytes:
-    if type(value) not in values.SCALARS:
-        values.check((value,), path)
-    try:
-        return packer.pack(frame)
-    except Exception as error:  # noqa: BLE001  # msgpack and its hook raise many
-        raise _explain(error, (path, (value,))) from None
 
 
 def _explain(error: Exception, *parts: tuple[str, Sequence[object]]) -> EncodeError:
@@ -190,18 +193,20 @@ def _fault_of_id(frame: Frame) -> str | None:
     return None if _is_id(frame[1]) else f"an id that is no int from 0 to 2**53 - 1: {_describe(frame[1])}"
 
 
-def _fault_of_request(frame: Frame) -> str | None:
-    # The usual request, without a call of a function for each field.
-    call_id, method = frame[1], frame[2]
-    if (
-        type(call_id) is int
+def _is_usual_request(frame: Frame) -> bool:
+    """Most of what a callee gets, without a call of a function for each field. False: look closer."""
+    kind, call_id, method, args = frame
+    return (
+        type(kind) is int
+        and type(call_id) is int
         and 0 <= call_id <= ID_MAX
         and type(method) is str
         and 0 < len(method) <= _SURELY_SHORT
-        and type(frame[3]) is list
-        and len(frame) == 4
-    ):
-        return None
+        and type(args) is list
+    )
+
+
+def _fault_of_request(frame: Frame) -> str | None:
     return _fault_of_id(frame) or _fault_of_call(frame[2], frame[3], frame[4] if len(frame) == 5 else {})
 
 
