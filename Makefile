@@ -92,7 +92,7 @@ $(dev_packages): requirements-dev.lock $(packages) | $(binding)
 	@touch $@
 
 $(node_packages): $(npm_manifests) | .make/toolchain
-	npm ci --no-audit --no-fund --loglevel=error
+	npm ci --no-audit --no-fund --no-progress --no-update-notifier --loglevel=error
 	@touch $@
 
 $(library): $(node_packages) $(core_sources) $(library_sources)

@@ -63,6 +63,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--rounds", type=int, default=5, metavar="N", help="trials of each row, interleaved (default 5)"
     )
     parser.add_argument("--no-idle", action="store_true", help="do not measure what an idle pair costs (10 s)")
+    parser.add_argument("--no-pin", action="store_true", help="leave it to the scheduler which core each side runs on")
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error(f"--rounds is {options.rounds}: it must be at least 1")
@@ -75,7 +76,7 @@ def rows_for(pattern: str) -> list[Row]:
     return [Row(peer, direction) for peer in chosen for direction in (DIRECTIONS[:1] if peer.floor else DIRECTIONS)]
 
 
-def measure(rows: list[Row], rounds: int, console: Console) -> None:
+def measure(rows: list[Row], rounds: int, cores: trial.Cores, console: Console) -> None:
     """Fill in the rows: one trial of each, then the next round. A row that fails is left out of further rounds."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -88,7 +89,7 @@ def measure(rows: list[Row], rounds: int, console: Console) -> None:
                 if not row.failure:
                     try:
                         samples: array.array[int] = trial.run(
-                            row.peer, row.direction, row.peer.calls, row.peer.calls // WARMUP_SHARE
+                            row.peer, row.direction, row.peer.calls, row.peer.calls // WARMUP_SHARE, cores
                         )
                         row.rounds.append(percentiles.of(samples))
                     except trial.TrialFailed as failed:
@@ -136,12 +137,16 @@ def main() -> int:
         return 2
     console.print(machine.describe())
     interrupted = False
+    cores = trial.ANY_CORES if options.no_pin else trial.two_cores()
     try:
-        measure(rows, options.rounds, console)
+        measure(rows, options.rounds, cores, console)
     except KeyboardInterrupt:
         interrupted = True
     console.print(table(rows))
-    console.print(f"Medians over {options.rounds} rounds, fresh processes each, interleaved; nothing is pinned.")
+    where = (
+        "nothing is pinned" if cores == trial.ANY_CORES else f"caller on core {cores.caller}, callee on {cores.callee}"
+    )
+    console.print(f"Medians over {options.rounds} rounds, fresh processes each, interleaved; {where}.")
     if interrupted:
         return 130
     if not options.no_idle:

@@ -51,6 +51,7 @@ def measure(seconds: float) -> float:
             "SHM_POLYGLOT_PYTHON_PORT": str(python_port),
             "SHM_POLYGLOT_NODE_PORT": str(node_port),
             "WEB_CONCURRENCY": "1",
+            "TS_NODE_PROJECT": str(ROOT / "node_side" / "tsconfig.json"),
         }
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python_side/gunicorn_conf.py", "python_side.app:app"]
         log = Path(directory) / "log"

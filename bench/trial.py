@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.peers import Direction, Peer
@@ -46,6 +47,28 @@ def _node(script: str, *arguments: str) -> list[str]:
     return [*TS_NODE, str(ROOT / "bench" / f"{script}.ts"), *arguments]
 
 
+@dataclass(frozen=True)
+class Cores:
+    """Where the two processes run; -1: wherever the scheduler puts them."""
+
+    caller: int = -1
+    callee: int = -1
+
+
+ANY_CORES = Cores()
+
+
+def two_cores() -> Cores:
+    """A core for each side, or any where there is only one."""
+    cores = sorted(os.sched_getaffinity(0))
+    return Cores(cores[0], cores[1]) if len(cores) > 1 else ANY_CORES
+
+
+def pinned(command: list[str], core: int) -> list[str]:
+    """The command, kept on one core."""
+    return command if core < 0 else ["taskset", "--cpu-list", str(core), *command]
+
+
 def _measure(command: list[str], environment: dict[str, str]) -> array.array[int]:
     try:
         done = subprocess.run(
@@ -70,7 +93,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def run(peer: Peer, direction: Direction, calls: int, warmup: int) -> array.array[int]:
+def run(peer: Peer, direction: Direction, calls: int, warmup: int, cores: Cores = ANY_CORES) -> array.array[int]:
     """Time `calls` calls after `warmup` untimed ones; nanoseconds each.
 
     Raises TrialFailed.
@@ -78,18 +101,21 @@ def run(peer: Peer, direction: Direction, calls: int, warmup: int) -> array.arra
     counts = (str(calls), str(warmup))
     environment = {**os.environ, **peer.environment, "TS_NODE_PROJECT": str(ROOT / "bench" / "tsconfig.json")}
     if peer.floor:
-        return _measure([str(build_floor(peer.module)), *counts], environment)
+        return _measure([str(build_floor(peer.module)), *counts, str(cores.caller), str(cores.callee)], environment)
     callee_command, caller_command = (_node, _python) if direction == "py->ts" else (_python, _node)
     with tempfile.TemporaryDirectory(prefix="shm-polyglot-bench-") as address:
         environment["SHM_POLYGLOT_DIR"] = address
         callee = subprocess.Popen(
-            callee_command("callee", peer.module, address), env=environment, cwd=ROOT, stdout=subprocess.PIPE
+            pinned(callee_command("callee", peer.module, address), cores.callee),
+            env=environment,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
         )
         assert callee.stdout is not None
         try:
             if callee.stdout.readline() != b"ready\n":
                 raise TrialFailed(f"{peer.name}: the callee ended before it was ready; its message stands above")
-            return _measure(caller_command("caller", peer.module, address, *counts), environment)
+            return _measure(pinned(caller_command("caller", peer.module, address, *counts), cores.caller), environment)
         finally:
             end(callee)
             callee.stdout.close()

@@ -12,7 +12,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import shm_protocol
-from shm_protocol import BridgeError, Connection, ConnectionClosed, PeerGone, PeerUnavailable, ProtocolError
+from shm_protocol import (
+    BridgeError,
+    CallTimeout,
+    Connection,
+    ConnectionClosed,
+    PeerGone,
+    PeerUnavailable,
+    ProtocolError,
+)
 
 logger: Final = logging.getLogger(__name__)
 
@@ -21,9 +29,8 @@ ENDED: Final = (PeerGone, ProtocolError, ConnectionClosed)
 
 HANDSHAKE_TIMEOUT_S: Final = 2.0
 
-QUIET_S: Final = 0.02
-DRAIN_S: Final = 1.0
-"""A worker that stops answers TypeScript's calls until none has come for QUIET_S, but no longer than DRAIN_S."""
+LEAVE_TIMEOUT_S: Final = 2.0
+"""How long a worker that stops waits for Node to have heard of it, and answers the calls that Node had made before."""
 
 FIRST_DELAY_S: Final = 0.05
 LONGEST_DELAY_S: Final = 1.0
@@ -126,21 +133,13 @@ class WorkerLink:
         if self._connection is None:
             return
         try:
-            self._drain(self._connection)
+            # Node asks the other workers from now on; what it had asked this one before is still answered.
+            self._connection.leave(LEAVE_TIMEOUT_S)
+        except CallTimeout as error:
+            logger.warning("calls of Node's are left unanswered: %s", error)
         except ENDED as error:
             logger.info("the connection to Node ended while it was being closed: %s", error)
         self._drop()
-
-    def _drain(self, connection: Connection) -> None:
-        """Serves until nothing has come for a while. Being busy, this worker is asked only if no other is idle."""
-        connection.set_busy(True)
-        now = time.monotonic()
-        end, quiet_end = now + DRAIN_S, now + QUIET_S
-        while now < min(end, quiet_end):
-            if connection.serve_ready():
-                quiet_end = now + QUIET_S
-            time.sleep(0.001)
-            now = time.monotonic()
 
     def _dial_when_due(self) -> None:
         if self._dialler is None and time.monotonic() >= self._next_attempt:

@@ -119,7 +119,8 @@ def project(request: pytest.FixtureRequest) -> Iterator[Project]:
     version = subprocess.run([*compose, "version", "--short"], capture_output=True, text=True, check=False)
     major = version.stdout.strip().removeprefix("v").partition(".")[0]
     if not major.isdigit() or min(int(major), 2) != int(request.param):
-        cannot_run(f"`{' '.join(compose)}` is no Compose {request.param} ({version.stdout or version.stderr})")
+        said = (version.stdout or version.stderr).strip().partition("\n")[0]
+        cannot_run(f"`{' '.join(compose)}` is no Compose {request.param}: it says {said!r}")
     engine = subprocess.run(
         ["docker", "info", "--format", "{{.ServerVersion}}"], capture_output=True, text=True, check=False
     )

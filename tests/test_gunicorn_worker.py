@@ -66,6 +66,29 @@ def test_a_reload_fails_no_http_request() -> None:
         services.wait_until(lambda: both_directions_work(services), "the new workers are attached")
 
 
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+def test_no_call_of_typescripts_fails_while_one_worker_of_two_is_replaced(transport: str) -> None:
+    stopped = threading.Event()
+
+    def predict_until_stopped(_: int) -> set[int]:
+        statuses = set()
+        while not stopped.is_set():
+            statuses.add(http_client.post(f"{services.node_url}/api/predict", {"text": "good"}).status)
+        return statuses
+
+    with Services(workers=2, transport=transport) as services, ThreadPoolExecutor(3) as pool:
+        results = pool.map(predict_until_stopped, range(3))
+        try:
+            for number in range(6):
+                oldest, other = services.worker_pids()
+                os.kill(oldest, signal.SIGTERM)
+                services.wait_attached(3 + number)
+                assert other in services.worker_pids()
+        finally:
+            stopped.set()
+        assert set.union(*results) == {200}
+
+
 def test_a_worker_that_hangs_is_replaced() -> None:
     with Services(workers=1, gunicorn_args=["--timeout", "2", *SLOW_APP]) as services:
         first = services.worker_pids()

@@ -74,7 +74,7 @@ class Tree:
 VENV = "python -m venv --clear .venv"
 PACKAGES = "python -m pip install --quiet --require-hashes -r requirements.lock"
 BINDING = "python -m pip install --quiet --no-build-isolation --no-deps --editable ."
-NODE_PACKAGES = "npm ci --no-audit --no-fund --loglevel=error"
+NODE_PACKAGES = "npm ci --no-audit --no-fund --no-progress --no-update-notifier --loglevel=error"
 LIBRARY = "npm run --silent build --workspace @shm-polyglot/protocol"
 
 

@@ -4,6 +4,7 @@
 #define BENCH_FLOOR_H
 
 #define _GNU_SOURCE
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,11 +27,22 @@ static void die(const char *what)
     exit(1);
 }
 
-/* Parse `CALLS WARMUP`, fork `callee`, time `calls` round trips of `call` after `warmup`, print, end the callee. */
+static void pin(int core)
+{
+    cpu_set_t cores;
+    if (core < 0)
+        return;
+    CPU_ZERO(&cores);
+    CPU_SET((size_t)core, &cores);
+    if (sched_setaffinity(0, sizeof cores, &cores) < 0)
+        die("sched_setaffinity");
+}
+
+/* Parse `CALLS WARMUP CALLER_CORE CALLEE_CORE` (-1: any core), fork `callee`, time `calls` round trips of `call` after `warmup`, print, end the callee. */
 static int run_floor(int argc, char **argv, void (*callee)(void), void (*call)(void))
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: %s CALLS WARMUP\n", argv[0]);
+    if (argc != 5) {
+        fprintf(stderr, "usage: %s CALLS WARMUP CALLER_CORE CALLEE_CORE\n", argv[0]);
         return 2;
     }
     size_t calls = strtoul(argv[1], NULL, 10), warmup = strtoul(argv[2], NULL, 10);
@@ -45,9 +57,11 @@ static int run_floor(int argc, char **argv, void (*callee)(void), void (*call)(v
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent)
             _exit(0);
+        pin(atoi(argv[4]));
         for (;;)
             callee();
     }
+    pin(atoi(argv[3]));
     for (size_t i = 0; i < warmup; i++)
         call();
     for (size_t i = 0; i < calls; i++) {

@@ -17,8 +17,19 @@
 /* How often a poll looks at the clock, which costs as much as a dozen looks at the ring. */
 #define LOOKS_PER_CLOCK 16
 
+/* A wait that has lasted this long, twice the quickest answer, lets others run between looks. */
+#define POLITE_AFTER_NS UINT64_C(5000)
+
 /* A blocking wait with a long fixed budget comes up for signals and a dead peer this often. */
 #define SPIN_SLICE_NS INT64_C(1000000)
+
+#define NS_PER_S UINT64_C(1000000000)
+
+/* How much sooner than its deadline a sleep in recv ends, twice the kernel's longest tick (HZ=100). */
+#define RECV_SLACK_NS UINT64_C(20000000)
+
+/* A timeout even where there is no deadline: without one, a signal may restart recv instead of ending it. */
+#define LONGEST_SLEEP_NS (UINT64_C(3600) * NS_PER_S)
 
 struct shm_channel {
     struct shm_segment segment;
@@ -26,6 +37,7 @@ struct shm_channel {
     struct shm_consumer consumer;
     struct shm_waiter waiter;
     int socket_fd;
+    uint64_t receive_timeout_ns; /* as SO_RCVTIMEO was last set; 0: never */
     uint32_t max_message;
     enum shm_consumer_state awake; /* SHM_AWAKE or SHM_BUSY: what to be when not parked */
     bool parked;
@@ -48,7 +60,7 @@ static uint64_t now_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
 static void relax(void)
@@ -60,11 +72,10 @@ static void relax(void)
 #endif
 }
 
-static int available_cores(void)
+static int online_cores(void)
 {
-    cpu_set_t cores;
-    /* More than CPU_SETSIZE cores: EINVAL, and then certainly more than one. */
-    return sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 2;
+    /* Not the cores this process may run on: the peer may be on another. */
+    return (int)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
 static uint32_t fragment_bytes(const shm_channel *channel)
@@ -92,7 +103,7 @@ static int open_channel(shm_channel **out, const struct shm_segment *segment, en
                       segment->ring_capacity);
     shm_consumer_init(&channel->consumer, &segment->header->rings[in_ring], shm_segment_data(segment, in_ring),
                       segment->ring_capacity);
-    shm_waiter_init(&channel->waiter, options->spin_us, available_cores());
+    shm_waiter_init(&channel->waiter, options->spin_us, online_cores());
     *out = channel;
     return 0;
 }
@@ -320,6 +331,9 @@ static bool spin(shm_channel *channel, uint64_t until_ns, uint64_t *clock_ns)
         *clock_ns = now_ns();
         if (*clock_ns >= until_ns || !shm_waiter_polls(&channel->waiter, *clock_ns))
             return false;
+        /* The peer may wait for this very core: a wake-up by socket likes to put both on one. */
+        if (*clock_ns - channel->waiter.began_ns > POLITE_AFTER_NS)
+            sched_yield();
     }
 }
 
@@ -356,33 +370,74 @@ int shm_channel_poll(shm_channel *channel, uint64_t poll_ns)
     return shm_channel_park(channel) ? 1 : -EAGAIN;
 }
 
-int shm_channel_drain_doorbell(shm_channel *channel)
+/* Read some doorbells: 0, -EPIPE at the end of the socket, -EPROTO for another byte, or recv's errno, negative. */
+static int read_doorbells(shm_channel *channel, int flags)
 {
     uint8_t bytes[256];
-    ssize_t count = recv(channel->socket_fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    ssize_t count = recv(channel->socket_fd, bytes, sizeof bytes, flags);
     if (count == 0 || (count < 0 && errno == ECONNRESET))
         return -EPIPE;
     if (count < 0)
-        return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
+        return -errno;
     for (ssize_t i = 0; i < count; i++)
         if (bytes[i] != SHM_DOORBELL_BYTE)
             return -EPROTO;
     return 0;
 }
 
-/* Sleep until the socket is readable or `deadline_ns` has come (0: none). 1 readable, 0 deadline, -EINTR. */
+int shm_channel_drain_doorbell(shm_channel *channel)
+{
+    int rc = read_doorbells(channel, MSG_DONTWAIT);
+    return rc == -EAGAIN || rc == -EWOULDBLOCK ? 0 : rc;
+}
+
+static bool set_receive_timeout(shm_channel *channel, uint64_t timeout_ns)
+{
+    struct timeval timeout = {(time_t)(timeout_ns / NS_PER_S), (suseconds_t)(timeout_ns % NS_PER_S / 1000)};
+    if (timeout_ns == channel->receive_timeout_ns)
+        return true;
+    if (setsockopt(channel->socket_fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) < 0)
+        return false;
+    channel->receive_timeout_ns = timeout_ns;
+    return true;
+}
+
+/* Sleep in recv, which wakes 10 us sooner than ppoll here. Its timeout is of the kernel's ticks, a few milliseconds
+ * long, so it is set short of the deadline, and in whole seconds where it can be, to be set seldom. False: too little
+ * is left for it, or the socket does not block. Otherwise `*rc` is as read_doorbells says. */
+static bool sleep_in_recv(shm_channel *channel, uint64_t left_ns, int *rc)
+{
+    if (left_ns < 2 * RECV_SLACK_NS)
+        return false;
+    uint64_t timeout_ns = left_ns - RECV_SLACK_NS;
+    if (timeout_ns > NS_PER_S)
+        timeout_ns -= timeout_ns % NS_PER_S;
+    if (timeout_ns > LONGEST_SLEEP_NS)
+        timeout_ns = LONGEST_SLEEP_NS;
+    int flags = fcntl(channel->socket_fd, F_GETFL);
+    if (flags < 0 || (flags & O_NONBLOCK) != 0 || !set_receive_timeout(channel, timeout_ns))
+        return false;
+    *rc = read_doorbells(channel, 0);
+    return true;
+}
+
+/* Sleep until the socket is readable or `deadline_ns` has come (0: none), or sooner, and read the doorbells. 0, or a
+ * negative errno as read_doorbells says, or -EINTR. */
 static int sleep_on_socket(shm_channel *channel, uint64_t deadline_ns)
 {
-    struct timespec left, *timeout = NULL;
+    uint64_t left_ns = LONGEST_SLEEP_NS;
     if (deadline_ns != 0) {
         uint64_t clock_ns = now_ns();
-        uint64_t left_ns = deadline_ns > clock_ns ? deadline_ns - clock_ns : 0;
-        left = (struct timespec){(time_t)(left_ns / UINT64_C(1000000000)), (long)(left_ns % UINT64_C(1000000000))};
-        timeout = &left;
+        left_ns = deadline_ns > clock_ns ? deadline_ns - clock_ns : 0;
     }
-    struct pollfd socket = {.fd = channel->socket_fd, .events = POLLIN};
-    int count = ppoll(&socket, 1, timeout, NULL);
-    return count < 0 ? -errno : count;
+    int rc;
+    if (!sleep_in_recv(channel, left_ns, &rc)) {
+        const struct timespec timeout = {(time_t)(left_ns / NS_PER_S), (long)(left_ns % NS_PER_S)};
+        struct pollfd socket = {.fd = channel->socket_fd, .events = POLLIN};
+        int count = ppoll(&socket, 1, &timeout, NULL);
+        rc = count < 0 ? -errno : count == 0 ? 0 : read_doorbells(channel, MSG_DONTWAIT);
+    }
+    return rc == -EAGAIN || rc == -EWOULDBLOCK ? 0 : rc;
 }
 
 /* Ready, or else `rc`. What the peer published before it went is still to be read; a peer that broke the protocol is
@@ -420,8 +475,6 @@ int shm_channel_wait(shm_channel *channel, int64_t timeout_ns)
         return 1;
     int rc = sleep_on_socket(channel, deadline_ns);
     shm_channel_unpark(channel);
-    if (rc == 1)
-        rc = shm_channel_drain_doorbell(channel);
     rc = ready_or(channel, rc);
     if (rc != 0)
         return rc;

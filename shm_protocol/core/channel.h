@@ -76,7 +76,7 @@ int shm_channel_park(shm_channel *channel);
 void shm_channel_unpark(shm_channel *channel);
 
 /* Block until there is a message, or room if a message is partly sent: poll for the spin budget, then park in the
- * kernel. `timeout_ns` < 0: no limit. 1: ready. 0: timed out. */
+ * kernel. `timeout_ns` < 0: no limit. 1: ready. 0: timed out. Wakes soonest where the socket is in blocking mode. */
 int shm_channel_wait(shm_channel *channel, int64_t timeout_ns);
 
 /* Read the doorbells that have come, without blocking; past 256 the rest stays, and keeps the socket readable.

@@ -22,7 +22,7 @@ struct shm_waiter {
 };
 
 /* `spin_us` < 0: adapt, beginning at the maximum; else the fixed budget in microseconds. `cores` is the number of cores
- * this process may run on: with one, the budget is 0, because the peer cannot run while we poll. */
+ * of the machine: with one, the budget is 0, because the peer cannot run while we poll. */
 void shm_waiter_init(struct shm_waiter *waiter, int64_t spin_us, int cores);
 
 /* A wait begins at `now_ns` (any clock that does not go back; not 0), unless one is under way. */

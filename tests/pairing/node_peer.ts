@@ -54,6 +54,7 @@ function whatWentWrong(error: unknown): Record<string, unknown> {
 
 const never = new Promise<never>(() => undefined);
 const cancelled: string[] = [];
+const held: (() => void)[] = [];
 
 const functions = {
   echo: (value: unknown) => value,
@@ -71,6 +72,9 @@ const functions = {
     throw new RangeError(message);
   },
   hang: () => never,
+  /** Unanswered until `release`. */
+  hold: (value: unknown) => new Promise((resolve) => held.push(() => { resolve(value); })),
+  release: () => { for (const answer of held.splice(0)) answer(); },
   after: (ms: number, value: unknown) => new Promise((resolve) => setTimeout(() => { resolve(value); }, ms)),
   hangUntilCancelled: (name: string) =>
     new Promise((_, reject) => {

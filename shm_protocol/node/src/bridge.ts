@@ -278,6 +278,7 @@ export class Bridge extends EventEmitter<BridgeEvents> {
       maxMessage: Math.min(this.maxMessage, hello.maxMessage),
       exposed: this.exposed,
       log: this.log,
+      onLeave: (leaving) => { this.dismiss(leaving); },
       onEnd: (ended, error) => { this.forget(ended, error); },
     });
     this.live.add(connection);
@@ -294,10 +295,15 @@ export class Bridge extends EventEmitter<BridgeEvents> {
     connection.start();
   }
 
-  private forget(connection: Connection, error: BridgeError | undefined): void {
-    if (!this.live.delete(connection)) return;
+  /** Choose this worker no more. */
+  private dismiss(connection: Connection): void {
     const index = this.workerList.indexOf(connection);
     if (index >= 0) this.workerList.splice(index, 1);
+  }
+
+  private forget(connection: Connection, error: BridgeError | undefined): void {
+    if (!this.live.delete(connection)) return;
+    this.dismiss(connection);
     if (error === undefined) this.log.info("disconnected", { peer: connection.name });
     else this.log.error("a connection broke", { peer: connection.name, code: error.code, reason: error.message });
     process.nextTick(() => this.emit("disconnect", connection, error));

@@ -52,6 +52,8 @@ export interface ConnectionOptions {
   maxMessage: number;
   exposed: ExposedFunctions;
   log: Logger;
+  /** The peer is about to end the connection: no new calls for it. */
+  onLeave: (connection: Connection) => void;
   /** The connection has ended by itself, not by `close`. */
   onEnd: (connection: Connection, error: BridgeError | undefined) => void;
 }
@@ -91,6 +93,7 @@ export class Connection implements ConnectionInfo, Output, TransportHandler {
       peer: hello.name,
       maxMessage: options.maxMessage,
       now: () => performance.now(),
+      onLeave: () => { options.onLeave(this); },
     });
   }
 

@@ -11,6 +11,7 @@ export const NOTIFICATION = 2;
 export const CANCEL = 3;
 export const ITEM = 4;
 export const CREDIT = 5;
+export const LEAVE = 6;
 
 export const MAX_METHOD_BYTES = 256;
 export const MAX_CHAIN = 32;
@@ -37,6 +38,7 @@ export interface FrameSink {
   onCancel(id: number): void;
   onItem(id: number, value: Value): void;
   onCredit(id: number, items: number): void;
+  onLeave(): void;
 }
 
 /**
@@ -107,6 +109,11 @@ export function readFrame(decoder: Decoder, sink: FrameSink): void {
       sink.onCredit(id, items);
       return;
     }
+    case LEAVE:
+      checkLength(length, 1, 1, "leave");
+      decoder.finish();
+      sink.onLeave();
+      return;
     default:
       throw new ProtocolError("a frame of an unknown type");
   }
@@ -334,4 +341,10 @@ function encodeValue(encoder: Encoder, value: unknown, root: string): void {
     throw explain(error, value, root);
   }
   encoder.finish();
+}
+
+export function encodeLeave(encoder: Encoder): void {
+  encoder.begin(Number.MAX_SAFE_INTEGER);
+  encoder.arrayHeader(1);
+  encoder.number(LEAVE);
 }

@@ -28,6 +28,7 @@ import {
   encodeCredit,
   encodeErrorResponse,
   encodeItem,
+  encodeLeave,
   encodeNotification,
   encodeRequest,
   encodeResponse,
@@ -70,6 +71,8 @@ export interface SessionOptions {
   maxMessage: number;
   /** A monotonic clock in milliseconds. */
   now: () => number;
+  /** The peer is about to end the connection: it is to get no new calls but nested ones. */
+  onLeave: () => void;
 }
 
 /** How to make one call. */
@@ -98,6 +101,7 @@ export class Session implements FrameSink, ServingSession {
   served = 0;
   readonly now: () => number;
 
+  private readonly notifyLeave: () => void;
   private readonly output: Output;
   private readonly exposed: ExposedFunctions;
   private readonly log: Logger;
@@ -120,6 +124,7 @@ export class Session implements FrameSink, ServingSession {
   /** Makes the error for calls after the end; undefined before it. */
   private ended: ((method: string) => BridgeError) | undefined;
   private peerEnded = false;
+  private peerLeaves = false;
 
   constructor(options: SessionOptions) {
     this.output = options.output;
@@ -128,6 +133,7 @@ export class Session implements FrameSink, ServingSession {
     this.peer = options.peer;
     this.maxMessage = options.maxMessage;
     this.now = options.now;
+    this.notifyLeave = options.onLeave;
   }
 
   /** Calls made that have no answer yet. */
@@ -395,6 +401,13 @@ export class Session implements FrameSink, ServingSession {
     call.credit += items;
     if (call.credit > MAX_CREDIT) throw new ProtocolError(`credit of ${call.credit} items for the stream ${id} of ${call.method}`);
     call.wake?.();
+  }
+
+  onLeave(): void {
+    if (this.peerLeaves) throw new ProtocolError("a second leave");
+    this.peerLeaves = true;
+    this.notifyLeave();
+    this.sendSmall(encodeLeave);
   }
 
   private checkPeerId(id: number, what: string): void {

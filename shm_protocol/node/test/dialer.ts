@@ -108,6 +108,7 @@ export async function dial(path: string, options: DialOptions): Promise<Peer> {
     maxMessage: Math.min(maxMessage, answer.maxMessage),
     exposed,
     log,
+    onLeave: () => undefined,
     onEnd: (_connection, error) => { end(error); },
   });
   connection.start();

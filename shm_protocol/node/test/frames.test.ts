@@ -23,6 +23,7 @@ function read(bytes: Uint8Array): unknown[] {
     onCancel: (id) => { frame = [3, id]; },
     onItem: (id, value) => { frame = [4, id, value]; },
     onCredit: (id, items) => { frame = [5, id, items]; },
+    onLeave: () => { frame = [6]; },
   });
   return frame;
 }
@@ -65,8 +66,11 @@ function write(frame: readonly unknown[]): Buffer {
       case 4:
         frames.encodeItem(encoder, limit, frame[1] as number, frame[2]);
         return;
-      default:
+      case 5:
         frames.encodeCredit(encoder, frame[1] as number, frame[2] as number);
+        return;
+      default:
+        frames.encodeLeave(encoder);
     }
   });
 }

@@ -25,13 +25,23 @@ export class End implements Output {
   readonly session: Session;
   congested = false;
   wakesAt = Infinity;
+  /** How often the peer has said that it leaves. */
+  left = 0;
   /** What the protocol made of the peer's last message. */
   error: ProtocolError | undefined;
 
   constructor(clock: { now: number }, peer: string, expose: Exposables, maxMessage = 1_000_000) {
     const exposed = new ExposedFunctions();
     exposed.add(expose);
-    this.session = new Session({ output: this, exposed, log: this.log, peer, maxMessage, now: () => clock.now });
+    this.session = new Session({
+      output: this,
+      exposed,
+      log: this.log,
+      peer,
+      maxMessage,
+      now: () => clock.now,
+      onLeave: () => { this.left++; },
+    });
   }
 
   send(buffer: Buffer, length: number): void {

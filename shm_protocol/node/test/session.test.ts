@@ -609,3 +609,31 @@ suite("the end", () => {
     assert.equal(called, false);
   });
 });
+
+suite("leaving", () => {
+  const leave = message(frames.encodeLeave);
+
+  test("a peer that leaves is answered once, behind the calls made before", () => {
+    const end = new End({ now: 0 }, "peer", {});
+    void outcome(end.session.call("m.f", [], FOREVER));
+    end.receive(leave);
+    assert.equal(end.left, 1);
+    assert.equal(end.sent.length, 2);
+    assert.deepEqual(end.sent[1], leave);
+  });
+
+  test("a second leave breaks the protocol", () => {
+    const end = new End({ now: 0 }, "peer", {});
+    end.receive(leave);
+    end.receive(leave);
+    assert.match(String(end.error), /second leave/);
+  });
+
+  test("a call made before is still answered", async () => {
+    const pair = new Pair({}, { f: () => 1 });
+    const call = outcome(pair.near.session.call("f", [], FOREVER));
+    pair.near.receive(leave);
+    await pair.run();
+    assert.deepEqual(call, { value: 1 });
+  });
+});

@@ -100,16 +100,20 @@ def serve(
     settings = config.load(path, transport=transport, ring_capacity=ring_capacity, max_message=max_message)
     exposed = Exposed(expose)
     backoff = Backoff()
+    complaint = ""
     try:
         while True:
             try:
                 with dial(settings, role="worker", exposed=exposed, name=name, timeout=timeout) as connection:
                     backoff.reset()
+                    complaint = ""
                     connection.serve()
             except (PeerUnavailable, PeerGone, Busy) as error:
-                pause = backoff.next()
-                logger.warning("%s; dialing again in %.0f ms", error, pause * 1000)
-                sleep(pause)
+                # Once, not at every attempt.
+                if str(error) != complaint:
+                    complaint = str(error)
+                    logger.warning("%s; dialing again until it succeeds", complaint)
+                sleep(backoff.next())
     except KeyboardInterrupt:
         logger.info("interrupted: the worker ends")
 

@@ -373,6 +373,23 @@ class Connection:
         self._require_owner()
         self._transport.set_busy(busy)
 
+    def leave(self, timeout: float) -> None:
+        """Have the peer send no new calls, and serve those it had sent before it knew. Close the connection afterwards.
+
+        timeout: seconds; CallTimeout when there is still something to serve then.
+        """
+        self._require_owner()
+        deadline = monotonic() + timeout
+        session = self._session
+        try:
+            self._post(session.leave())
+        except BridgeError as error:
+            self._end_for(error)
+            raise
+        while not (session.peer_leaves and self._clear and not self._has_work()):
+            if not self._advance(deadline):
+                raise CallTimeout(f"{self!r} was still serving {timeout} s after it began to leave")
+
     # State.
 
     @property

@@ -144,6 +144,8 @@ class _Attempt:
         shm_transport.sweep_stale_names()
         with shm_transport.offered_channel(dialed, self._settings) as (name, channel):
             welcome = self._shake_hands(dialed, "shm", name)
+        # The channel sleeps on its duplicate, which shares this mode.
+        dialed.setblocking(True)
         dialed.close()
         return channel, welcome
 

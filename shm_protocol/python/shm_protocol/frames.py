@@ -19,6 +19,7 @@ NOTIFICATION: Final = 2
 CANCEL: Final = 3
 ITEM: Final = 4
 CREDIT: Final = 5
+LEAVE: Final = 6
 
 ID_MAX: Final = 2**53 - 1
 METHOD_BYTES_MAX: Final = 256
@@ -99,6 +100,11 @@ def encode_cancel(packer: Packer, call_id: int) -> bytes:
 def encode_credit(packer: Packer, call_id: int, items: int) -> bytes:
     """Grants `items` more items of a stream."""
     return packer.pack((CREDIT, call_id, items))
+
+
+def encode_leave(packer: Packer) -> bytes:
+    """Asks the peer to send no new requests, or promises that none will be sent."""
+    return packer.pack((LEAVE,))
 
 
 def check_method(method: str) -> None:
@@ -241,5 +247,6 @@ _RULES: Final[tuple[tuple[str, tuple[int, ...], Callable[[Frame], str | None]], 
     ("cancel", (2,), _fault_of_id),
     ("item", (3,), _fault_of_id),
     ("credit", (3,), _fault_of_credit),
+    ("leave", (1,), lambda _: None),
 )
 """Of each type of frame: its name, how many fields it may have, and what is wrong with them, if anything."""

@@ -79,9 +79,12 @@ class Session:
         """Answers the session itself gives, to be sent as soon as there is room."""
         self.last_id = 0
         self.queued_bytes = 0
+        self.peer_leaves = False
+        """The peer has sent `leave`: after ours, no new request of its will come."""
         self.late_answers = 0
         self.dropped_notifications = 0
         self._last_peer_id = 0
+        self._leaves = False
         self._max_message = max_message  # and of requests queued, together
         self._clock = clock
 
@@ -110,6 +113,11 @@ class Session:
         """Allow `items` more items of a stream. Returns the credit to send."""
         call.credit += items
         return frames.encode_credit(self.packer, call.id, items)
+
+    def leave(self) -> bytes:
+        """The leave to send. The peer answers with its own, and sends no new request after it."""
+        self._leaves = True
+        return frames.encode_leave(self.packer)
 
     # Calls of the peer's.
 
@@ -326,6 +334,13 @@ class Session:
         if had == 0 and request.iterator is not None and not request.running:
             self.flowing.append(request)
 
+    def _on_leave(self, frame: frames.Frame, size: int) -> None:
+        if self.peer_leaves:
+            raise ProtocolError("a second leave")
+        self.peer_leaves = True
+        if not self._leaves:
+            self._reply(self.leave())
+
     def _find_request(self, request_id: int, what: str) -> Request | None:
         if not 1 <= request_id <= self._last_peer_id:
             raise ProtocolError(f"{what} for the id {request_id}; the ids 1 to {self._last_peer_id} have been used")
@@ -339,5 +354,6 @@ _RECEIVERS: Final[tuple[Callable[[Session, frames.Frame, int], None], ...]] = (
     Session._on_cancel,
     Session._on_item,
     Session._on_credit,
+    Session._on_leave,
 )
 """By the type of frame, as frames.py numbers them."""

@@ -895,6 +895,7 @@ def test_every_method_after_close_says_that_it_is_closed(make: Callable[..., End
         "stream_with": lambda: near.stream_with("f", (), None, 1, None),
         "notify": lambda: near.notify("f"),
         "notify_with": lambda: near.notify_with("f", (), None),
+        "leave": lambda: near.leave(1.0),
         "serve": near.serve,
         "serve_ready": near.serve_ready,
         "poll": near.poll,

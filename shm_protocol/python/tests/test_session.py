@@ -395,6 +395,18 @@ def test_a_credit_or_cancel_of_a_stream_that_has_ended_is_ignored(pair: Pair) ->
 # The end.
 
 
+def test_a_leave_is_answered_with_one_and_a_second_breaks_the_protocol(pair: Pair) -> None:
+    leave = pair.caller.leave()
+    pair.callee.receive(leave)
+    assert list(pair.callee.replies) == [leave]
+    pair.deliver_replies()
+    assert pair.caller.peer_leaves
+    # It was the answer: it is not answered again.
+    assert not pair.caller.replies
+    with pytest.raises(ProtocolError, match="second leave"):
+        pair.callee.receive(leave)
+
+
 def test_at_the_end_every_call_fails_and_streams_are_returned_to_be_closed(pair: Pair) -> None:
     _, request = start_stream(pair, 1, itertools.count())
     calls = [pair.call("f"), pair.call("g")]
