@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,34 @@ def test_every_curl_of_the_readme_is_answered_with_json_and_status_200() -> None
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
             assert "error" not in json.loads(done.stdout)
+
+
+def test_the_examples_of_the_readme_run_and_say_what_they_promise(tmp_path: Path) -> None:
+    (typescript,) = re.findall(r"```ts\n(.*?)```", README, re.DOTALL)
+    connect, serve = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "node_modules").symlink_to(ROOT / "node_modules")
+    (tmp_path / "example.ts").write_text(typescript)
+    shutil.copy(ROOT / "node_side" / "typescript_utils.ts", tmp_path)
+    configuration = {"extends": str(ROOT / "tsconfig.base.json"), "compilerOptions": {"noEmit": True}}
+    (tmp_path / "tsconfig.json").write_text(json.dumps(configuration))
+    environment = {**os.environ, "SHM_POLYGLOT_DIR": str(tmp_path / "run")}
+    ts_node = [str(ROOT / "node_modules" / ".bin" / "ts-node"), "example.ts"]
+    node = subprocess.Popen(ts_node, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    worker = subprocess.Popen([sys.executable, "-c", serve], cwd=ROOT, env=environment)
+    try:
+        assert node.stdout is not None
+        first_line = node.stdout.readline()
+        assert "'positive'" in first_line + node.stdout.readline()
+        done = subprocess.run(
+            [sys.executable, "-c", connect], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.stdout.splitlines() == ["hello-world", "x"], done.stderr
+    finally:
+        for process in (worker, node):
+            process.terminate()
+            process.wait()
+        assert node.stdout is not None
+        node.stdout.close()
 
 
 def test_the_table_of_settings_is_exactly_what_the_code_reads() -> None:
