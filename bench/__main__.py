@@ -62,7 +62,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--rounds", type=int, default=5, metavar="N", help="trials of each row, interleaved (default 5)"
     )
-    parser.add_argument("--no-idle", action="store_true", help="do not measure what an idle pair costs (10 s)")
+    parser.add_argument("--no-idle", action="store_true", help="do not measure what an idle pair costs (35 s)")
     parser.add_argument("--no-pin", action="store_true", help="leave it to the scheduler which core each side runs on")
     options = parser.parse_args(arguments)
     if options.rounds < 1:

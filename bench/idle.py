@@ -15,6 +15,8 @@ from bench.address import free_port
 from bench.trial import ROOT, TS_NODE, TrialFailed, end
 
 START_GUARD_S = 60.0
+SETTLE_S = 25.0
+"""V8 collects its garbage once more some 15 s after its last work: 0.1 s of processor time that is no part of idling."""
 POLL_S = 0.1
 NS_PER_S = 1e9
 
@@ -63,6 +65,7 @@ def measure(seconds: float) -> float:
             try:
                 _await_healthy(f"http://127.0.0.1:{node_port}/health")
                 _await_healthy(f"http://127.0.0.1:{python_port}/health")
+                time.sleep(SETTLE_S)
                 before, began = sum(_processor_ns(process.pid) for process in processes), time.monotonic_ns()
                 time.sleep(seconds)
                 used = sum(_processor_ns(process.pid) for process in processes) - before
