@@ -135,10 +135,10 @@ def main() -> int:
     if not rows:
         console.print(f"no peer matches {options.only!r}; `python -m bench --list` names them", style="red")
         return 2
-    console.print(machine.describe())
     interrupted = False
     cores = trial.ANY_CORES if options.no_pin else trial.two_cores()
     try:
+        console.print(machine.describe())
         measure(rows, options.rounds, cores, console)
     except KeyboardInterrupt:
         interrupted = True
