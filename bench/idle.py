@@ -16,7 +16,7 @@ from bench.trial import ROOT, TS_NODE, TrialFailed, end
 
 START_GUARD_S = 60.0
 SETTLE_S = 25.0
-"""V8 collects its garbage once more some 15 s after its last work: 0.1 s of processor time, and no part of idling."""
+"""V8 collects its garbage once more some seconds after its last work, which is no part of idling."""
 POLL_S = 0.1
 NS_PER_S = 1e9
 

@@ -37,7 +37,7 @@ LONGEST_DELAY_S: Final = 1.0
 """Seconds between two attempts to dial: the delay doubles from the first to the longest."""
 
 SERVE_SLICE_S: Final = 0.0002
-"""How long a worker serves call after call from TypeScript before it looks at HTTP again: a look takes some 10 µs."""
+"""How long a worker serves call after call from TypeScript before it looks at HTTP again."""
 
 
 class Loop(Protocol):

@@ -402,7 +402,7 @@ static bool set_receive_timeout(shm_channel *channel, uint64_t timeout_ns)
     return true;
 }
 
-/* Sleep in recv, which wakes 10 us sooner than ppoll here. Its timeout is of the kernel's ticks, a few milliseconds
+/* Sleep in recv, which wakes sooner than ppoll (CONTRIBUTING.md, departures). Its timeout is of the kernel's ticks, a few milliseconds
  * long, so it is set short of the deadline, and in whole seconds where it can be, to be set seldom. False: too little
  * is left for it, or the socket does not block. Otherwise `*rc` is as read_doorbells says. */
 static bool sleep_in_recv(shm_channel *channel, uint64_t left_ns, int *rc)

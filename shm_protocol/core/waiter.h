@@ -5,9 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The longest adaptive budget. A wake-up across cores takes 20 to 30 us here and a round trip between parked sides two
- * of them; polling for as long as parking would cost is at most twice as bad as the best choice in hindsight (the
- * ski-rental argument). */
+/* The longest adaptive budget, about a round trip between parked sides (the eventfd row of `make bench`): polling for as
+ * long as parking would cost is at most twice as bad as the best choice in hindsight (the ski-rental argument). */
 #define SHM_SPIN_MAX_NS UINT64_C(50000)
 
 /* One wait in this many polls for the maximum although the budget is lower, to find out whether polling pays again. */

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import shm_protocol
@@ -50,6 +51,13 @@ def sleep(seconds: float, value: Any = None) -> Any:
     """Answer late."""
     time.sleep(seconds)
     return value
+
+
+def pid_once_there(path: str) -> int:
+    """Which worker answers, as soon as a file is there."""
+    while not Path(path).exists():
+        time.sleep(0.005)
+    return os.getpid()
 
 
 def pid() -> int:
@@ -123,6 +131,7 @@ EXPOSED = (
     note,
     notes,
     pid,
+    pid_once_there,
     sleep,
     text,
     unsendable,

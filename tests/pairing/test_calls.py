@@ -126,7 +126,7 @@ def test_a_call_that_node_cancels_is_cancelled(node: shm_protocol.Client) -> Non
     assert attempt(node, "worker.echo", 1) == {"value": 1}
 
 
-def test_a_worker_that_has_gone_leaves_no_worker_attached(pair: Pair) -> None:
+def test_a_call_where_no_worker_is_attached_fails_and_names_the_socket(pair: Pair) -> None:
     with Pair(pair.transport) as lonely, lonely.connect() as node:
         error = attempt(node, "worker.echo", 1)["error"]
         assert error["code"] == "PeerUnavailable"

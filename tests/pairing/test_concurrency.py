@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import shm_protocol
@@ -48,13 +48,17 @@ def test_calls_go_to_the_least_busy_worker(transport: str) -> None:
     with Pair(transport) as pair:
         for _ in range(3):
             pair.add_worker()
-        with pair.connect() as node:
-            answers = node.call("driver.attemptAll", "worker.sleep", [0.2] * 3)
-            assert answers == [{"value": None}] * 3
-            pids = Counter(node.call("driver.attempt", "worker.pid", [])["value"] for _ in range(30))
-            # Occupied, one gets no more calls while the others have none outstanding.
-            node.call("driver.notify", "worker.sleep", [0.2])
-    assert len(pids) == 3
+        with pair.connect() as node, ThreadPoolExecutor(1) as pool:
+            mark = pair.directory / "mark"
+            held = pool.submit(node.call, "driver.attemptAll", "worker.pid_once_there", [str(mark)] * 2)
+            pair.wait_until(
+                lambda: sum(c["outstanding"] for c in node.call("driver.connections")) == 2, "two workers are occupied"
+            )
+            free = {node.call("driver.attempt", "worker.pid", [])["value"] for _ in range(10)}
+            mark.touch()
+            occupied = {answer["value"] for answer in held.result()}
+    assert len(occupied) == 2
+    assert free == {worker.pid for worker in pair.workers} - occupied
 
 
 def test_a_client_keeps_no_more_connections_than_it_may(pair: Pair) -> None:

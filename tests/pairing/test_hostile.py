@@ -37,6 +37,10 @@ def nobody_else_notices(node: shm_protocol.Client) -> Iterator[None]:
     assert node.call("functions.echo", 1) == 1
 
 
+over_shm = pytest.mark.parametrize("transport", ["shm"], indirect=True, scope="module")
+over_socket = pytest.mark.parametrize("transport", ["socket"], indirect=True, scope="module")
+
+
 def segment_names() -> set[str]:
     """Segments that have a name."""
     return {path.name for path in Path("/dev/shm").glob("shm-polyglot-*")}
@@ -151,6 +155,7 @@ def make_segment(contents: bytes) -> posix_ipc.SharedMemory:
     return segment
 
 
+@over_shm
 @pytest.mark.parametrize(
     "contents",
     [
@@ -164,8 +169,6 @@ def make_segment(contents: bytes) -> posix_ipc.SharedMemory:
     ids=["random", "zeros", "not ready", "other layout", "larger rings", "larger segment"],
 )
 def test_a_garbage_segment_is_refused(pair: Pair, contents: bytes) -> None:
-    if pair.transport != "shm":
-        return
     segment = make_segment(contents)
     try:
         with dial(pair) as connection:
@@ -179,12 +182,11 @@ def test_a_garbage_segment_is_refused(pair: Pair, contents: bytes) -> None:
         segment.unlink()
 
 
+@over_shm
 @pytest.mark.parametrize(
     "attack", ["tail too far", "tail unaligned", "bad length", "bad flags", "bad frame", "bad doorbell"]
 )
 def test_a_peer_that_spoils_its_ring_is_closed(pair: Pair, attack: str) -> None:
-    if pair.transport != "shm":
-        return
     segment = make_segment(HEADER_WORDS.pack(MAGIC, 1, RING_BYTES, SEGMENT_BYTES))
     try:
         with dial(pair) as connection:
@@ -209,6 +211,7 @@ def test_a_peer_that_spoils_its_ring_is_closed(pair: Pair, attack: str) -> None:
         segment.close_fd()
 
 
+@over_socket
 @pytest.mark.parametrize(
     "frame",
     [
@@ -233,8 +236,6 @@ def test_a_peer_that_spoils_its_ring_is_closed(pair: Pair, attack: str) -> None:
     ],
 )
 def test_a_bad_frame_ends_that_connection_only(pair: Pair, frame: bytes) -> None:
-    if pair.transport != "socket":
-        return
     with dial(pair) as connection:
         connection.sendall(hello())
         welcome = answer(connection)
@@ -244,9 +245,8 @@ def test_a_bad_frame_ends_that_connection_only(pair: Pair, frame: bytes) -> None
         assert is_closed(connection)
 
 
+@over_socket
 def test_a_message_longer_than_node_accepts_is_not_waited_for(pair: Pair) -> None:
-    if pair.transport != "socket":
-        return
     with dial(pair) as connection:
         connection.sendall(hello())
         assert answer(connection) is not None

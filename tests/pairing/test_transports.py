@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 
 import pytest
 import shm_protocol
@@ -31,6 +32,12 @@ def test_auto_falls_back_to_the_socket_where_node_takes_nothing_else_and_says_so
 def test_asking_for_shared_memory_where_node_takes_only_sockets_fails_and_says_why() -> None:
     with Pair("socket") as pair, pytest.raises(shm_protocol.BridgeError, match="shm"):
         pair.connect(transport="shm")
+
+
+def test_the_socket_transport_needs_no_peer_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "SO_PEERCRED")
+    with Pair("socket") as pair, pair.connect() as node:
+        assert node.call("functions.echo", 1) == 1
 
 
 def test_a_stale_socket_of_a_killed_node_is_replaced() -> None:

@@ -67,7 +67,7 @@ POLL_NS: Final = 2_000
 
 STALE_AFTER_S: Final = 0.001
 """A connection idle for longer is checked for its peer's end before a call is sent. Both sides are parked by then, and
-the check is a hundredth of what waking the peer costs."""
+one system call more is little beside the wake-ups."""
 
 PollResult = Literal["ready", "empty", "parked"]
 

@@ -133,6 +133,8 @@ class _Attempt:
             ) from error
         except OSError as error:
             raise PeerUnavailable(f"{path} cannot be reached: {error}") from error
+        if not hasattr(socket, "SO_PEERCRED"):
+            return  # not Linux: the directory's owner and mode, checked above, are what there is
         credentials = dialed.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
         uid = _UCRED.unpack(credentials)[1]
         if uid != os.geteuid():
