@@ -5,9 +5,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The longest adaptive budget, about a round trip between parked sides (the eventfd row of `make bench`): polling for as
- * long as parking would cost is at most twice as bad as the best choice in hindsight (the ski-rental argument). */
-#define SHM_SPIN_MAX_NS UINT64_C(50000)
+/* The longest adaptive budget, about a round trip between parked sides on a busy machine (twice the eventfd row of `make
+ * bench`): polling for as long as parking would cost is at most twice as bad as the best choice in hindsight (the
+ * ski-rental argument). Shorter than a wake-up, it would never catch a peer that parks too: both sides would go on
+ * parking for good. */
+#define SHM_SPIN_MAX_NS UINT64_C(100000)
 
 /* One wait in this many polls for the maximum although the budget is lower, to find out whether polling pays again. */
 #define SHM_SPIN_PROBE_EVERY 16
