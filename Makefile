@@ -5,7 +5,7 @@ CORES := $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up bench test lint test-c test-node test-python test-compose clean FORCE
+.PHONY: help setup up bench bench-quick bench-setup test lint test-c test-node test-python test-compose clean FORCE
 
 venv := .venv
 python := $(venv)/bin/python
@@ -15,6 +15,7 @@ dev_packages := $(venv)/.dev-packages
 binding := $(venv)/.binding
 node_packages := node_modules/.packages
 library := shm_protocol/node/dist/.built
+peer_packages := bench/peers/node_modules/.packages
 
 core_sources := $(wildcard shm_protocol/core/*.[ch]) shm_protocol/errors.json
 binding_sources := pyproject.toml $(wildcard setup.py shm_protocol/python/shm_protocol/_binding.p*)
@@ -25,7 +26,9 @@ npm_manifests := package.json package-lock.json $(wildcard */package.json */*/pa
 help:
 	@echo 'make up            set everything up, run both sides in the foreground; Ctrl-C ends both'
 	@echo 'make test          set everything up, run every test and check'
-	@echo 'make bench         measure round trips and print the table'
+	@echo 'make bench-quick   measure the main round trips, in under three minutes'
+	@echo 'make bench         measure everything: calls, HTTP, cold start, memory'
+	@echo 'make bench-setup   install what the bench compares with, as far as it can be had'
 	@echo 'make lint          ruff, mypy, tsc, eslint'
 	@echo 'make test-c        the C core, plain and under the sanitizers'
 	@echo 'make test-node     the TypeScript library and server'
@@ -44,9 +47,16 @@ up: setup
 bench: setup $(dev_packages)
 	@exec $(python) -m bench
 
+bench-quick: setup $(dev_packages)
+	@exec $(python) -m bench --quick
+
+# A peer that cannot be had here is no failure: the bench lists it as skipped.
+bench-setup: setup $(dev_packages) $(peer_packages)
+	@exec $(python) -m bench.setup
+
 test: lint test-c test-node test-python test-compose
 
-lint: setup $(dev_packages)
+lint: setup $(dev_packages) $(peer_packages)
 	$(venv)/bin/ruff check .
 	$(venv)/bin/ruff format --check .
 	$(venv)/bin/mypy
@@ -67,7 +77,7 @@ test-compose: setup $(dev_packages)
 	$(python) -m pytest -rs tests/test_compose.py
 
 clean:
-	rm -rf .venv .make node_modules
+	rm -rf .venv .make node_modules bench/peers/node_modules
 	rm -rf build shm_protocol/node/build shm_protocol/node/dist node_side/dist bench/build
 	rm -f shm_protocol/python/shm_protocol/_binding.*.so shm_protocol/python/shm_protocol/_binding.c
 	$(MAKE) -C shm_protocol/core clean
@@ -93,6 +103,11 @@ $(dev_packages): requirements-dev.lock $(packages) | $(binding)
 
 $(node_packages): $(npm_manifests) | .make/toolchain
 	npm ci --no-audit --no-fund --no-progress --no-update-notifier --loglevel=error
+	@touch $@
+
+# The types of the peers that are called from TypeScript. Nothing of theirs is run.
+$(peer_packages): bench/peers/package.json bench/peers/package-lock.json | .make/toolchain
+	npm ci --prefix bench/peers --ignore-scripts --no-audit --no-fund --no-progress --loglevel=error
 	@touch $@
 
 $(library): $(node_packages) $(core_sources) $(library_sources)
