@@ -1,4 +1,4 @@
-"""The process that is called: `python -m bench.callee PEER_MODULE ADDRESS`. Prints `ready` once it may be."""
+"""The process that is called: `python -m bench.callee PACKAGE.MODULE ADDRESS`. Prints `ready` once it may be."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import importlib
 import sys
 from typing import cast
 
-from bench.peers.interface import PythonHalf
+from bench.peers.interface import PythonModule
 
 
 def main() -> None:
     """Serve until ended."""
-    module, address = sys.argv[1:]
-    half = cast("PythonHalf", importlib.import_module(f"bench.peers.{module}"))
-    half.serve(address, lambda: print("ready", flush=True))
+    name, address = sys.argv[1:]
+    module = cast("PythonModule", importlib.import_module(name))
+    module.serve(address, lambda: print("ready", flush=True))
 
 
 if __name__ == "__main__":

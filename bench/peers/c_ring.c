@@ -7,7 +7,10 @@
 #include "ring.h"
 
 #define CAPACITY SHM_RING_CAPACITY_MIN
-#define PAYLOAD "0123456789abcdef0123456789abcdef"
+#define MOST_BYTES (CAPACITY / 4)
+
+static uint8_t sent[MOST_BYTES];
+static uint32_t payload_bytes;
 
 static struct shm_producer to_callee, to_caller;
 static struct shm_consumer at_callee, at_caller;
@@ -15,9 +18,9 @@ static struct shm_consumer at_callee, at_caller;
 static void send_payload(struct shm_producer *producer)
 {
     void *payload;
-    if (shm_ring_claim(producer, sizeof PAYLOAD, &payload) != 1)
+    if (shm_ring_claim(producer, payload_bytes, &payload) != 1)
         abort();
-    memcpy(payload, PAYLOAD, sizeof PAYLOAD);
+    memcpy(payload, sent, payload_bytes);
     shm_ring_publish(producer, 0);
 }
 
@@ -28,7 +31,7 @@ static void receive_payload(struct shm_consumer *consumer)
     int rc;
     while ((rc = shm_ring_peek(consumer, &payload, &length, &flags)) == 0)
         ;
-    if (rc < 0 || length != sizeof PAYLOAD || memcmp(payload, PAYLOAD, length) != 0)
+    if (rc < 0 || length != payload_bytes || memcmp(payload, sent, length) != 0)
         abort();
     shm_ring_release(consumer);
 }
@@ -47,6 +50,13 @@ static void call(void)
 
 int main(int argc, char **argv)
 {
+    struct floor_arguments arguments = parse(argc, argv);
+    if (arguments.payload_bytes < 1 || arguments.payload_bytes > MOST_BYTES) {
+        fprintf(stderr, "%s: PAYLOAD_BYTES is %s: from 1 to %d\n", argv[0], argv[5], MOST_BYTES);
+        return 2;
+    }
+    payload_bytes = (uint32_t)arguments.payload_bytes;
+    memset(sent, 'x', payload_bytes);
     uint8_t *memory = mmap(NULL, SHM_HEADER_BYTES + 2 * CAPACITY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         die("mmap");
@@ -56,5 +66,5 @@ int main(int argc, char **argv)
     shm_consumer_init(&at_callee, &header->rings[0], data, CAPACITY);
     shm_producer_init(&to_caller, &header->rings[1], data + CAPACITY, CAPACITY);
     shm_consumer_init(&at_caller, &header->rings[1], data + CAPACITY, CAPACITY);
-    return run_floor(argc, argv, callee, call);
+    return run_floor(arguments, callee, call);
 }

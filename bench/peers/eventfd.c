@@ -37,5 +37,5 @@ int main(int argc, char **argv)
     to_caller = eventfd(0, EFD_CLOEXEC);
     if (to_callee < 0 || to_caller < 0)
         die("eventfd");
-    return run_floor(argc, argv, callee, call);
+    return run_floor(parse(argc, argv), callee, call);
 }

@@ -1,5 +1,5 @@
-/* What the C floors share: two processes, a clock, and one answer: the samples on standard output as native u32
- * nanoseconds, which is how every caller of the bench reports. */
+/* What the C floors share: two processes, a clock, and one answer on standard output: the time of each call as a native
+ * double, nanoseconds, and then the processor time of both processes as a u64, nanoseconds. */
 #ifndef BENCH_FLOOR_H
 #define BENCH_FLOOR_H
 
@@ -38,17 +38,60 @@ static void pin(int core)
         die("sched_setaffinity");
 }
 
-/* Parse `CALLS WARMUP CALLER_CORE CALLEE_CORE` (-1: any core), fork `callee`, time `calls` round trips of `call` after `warmup`, print, end the callee. */
-static int run_floor(int argc, char **argv, void (*callee)(void), void (*call)(void))
+static uint64_t processor_ns(clockid_t clock)
 {
-    if (argc != 5) {
-        fprintf(stderr, "usage: %s CALLS WARMUP CALLER_CORE CALLEE_CORE\n", argv[0]);
-        return 2;
+    struct timespec used;
+    if (clock_gettime(clock, &used) < 0)
+        die("clock_gettime");
+    return (uint64_t)used.tv_sec * UINT64_C(1000000000) + (uint64_t)used.tv_nsec;
+}
+
+struct floor_arguments {
+    size_t calls, warmup;
+    int caller_core, callee_core;
+    size_t payload_bytes;
+};
+
+/* `CALLS WARMUP CALLER_CORE CALLEE_CORE PAYLOAD_BYTES` (core -1: any). Ends the program if there are not five. */
+static struct floor_arguments parse(int argc, char **argv)
+{
+    if (argc != 6) {
+        fprintf(stderr, "usage: %s CALLS WARMUP CALLER_CORE CALLEE_CORE PAYLOAD_BYTES\n", argv[0]);
+        exit(2);
     }
-    size_t calls = strtoul(argv[1], NULL, 10), warmup = strtoul(argv[2], NULL, 10);
-    uint32_t *samples = calloc(calls, sizeof *samples);
-    if (samples == NULL)
+    return (struct floor_arguments){strtoul(argv[1], NULL, 10), strtoul(argv[2], NULL, 10), atoi(argv[3]),
+                                    atoi(argv[4]), strtoul(argv[5], NULL, 10)};
+}
+
+/* Time `calls` runs of `call` after `warmup` untimed ones, in this process, and print. `child`: whose processor time
+ * counts too, or 0. */
+static void time_calls(struct floor_arguments arguments, void (*call)(void), pid_t child)
+{
+    double *times = calloc(arguments.calls, sizeof *times);
+    clockid_t childs;
+    if (times == NULL)
         die("calloc");
+    if (child != 0 && clock_getcpuclockid(child, &childs) != 0)
+        die("clock_getcpuclockid");
+    pin(arguments.caller_core);
+    for (size_t i = 0; i < arguments.warmup; i++)
+        call();
+    uint64_t used = processor_ns(CLOCK_PROCESS_CPUTIME_ID) + (child != 0 ? processor_ns(childs) : 0);
+    for (size_t i = 0; i < arguments.calls; i++) {
+        uint64_t began = now_ns();
+        call();
+        times[i] = (double)(now_ns() - began);
+    }
+    used = processor_ns(CLOCK_PROCESS_CPUTIME_ID) + (child != 0 ? processor_ns(childs) : 0) - used;
+    if (fwrite(times, sizeof *times, arguments.calls, stdout) != arguments.calls || fwrite(&used, sizeof used, 1, stdout) != 1)
+        die("fwrite");
+    free(times);
+}
+
+#ifndef FLOOR_ALONE
+/* Fork `callee`, which is called over and over until it is killed, and time `call`. */
+static int run_floor(struct floor_arguments arguments, void (*callee)(void), void (*call)(void))
+{
     pid_t parent = getpid();
     pid_t child = fork();
     if (child < 0)
@@ -57,25 +100,15 @@ static int run_floor(int argc, char **argv, void (*callee)(void), void (*call)(v
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent)
             _exit(0);
-        pin(atoi(argv[4]));
+        pin(arguments.callee_core);
         for (;;)
             callee();
     }
-    pin(atoi(argv[3]));
-    for (size_t i = 0; i < warmup; i++)
-        call();
-    for (size_t i = 0; i < calls; i++) {
-        uint64_t began = now_ns();
-        call();
-        uint64_t took = now_ns() - began;
-        samples[i] = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
-    }
+    time_calls(arguments, call, child);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
-    if (fwrite(samples, sizeof *samples, calls, stdout) != calls)
-        die("fwrite");
-    free(samples);
     return 0;
 }
+#endif
 
 #endif

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import shm_protocol
 
 from bench.address import socket_path
-from bench.workload import echo
+from bench.workload import FUNCTIONS
 
 
 class Caller:
@@ -16,16 +16,16 @@ class Caller:
     def __init__(self, address: str) -> None:
         self._node = shm_protocol.connect(socket_path(address))
 
-    def call(self, value: object) -> object:
+    def call(self, function: str, argument: object) -> object:
         """See interface.py."""
-        return self._node.call("workload.echo", value)
+        return self._node.call(f"workload.{function}", argument)
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """See interface.py."""
         self._node.close()
 
 
-def connect(address: str) -> Caller:
+def start(address: str) -> Caller:
     """See interface.py."""
     return Caller(address)
 
@@ -33,4 +33,4 @@ def connect(address: str) -> Caller:
 def serve(address: str, ready: Callable[[], None]) -> None:
     """See interface.py. The caller listens here: this side dials until it is there."""
     ready()
-    shm_protocol.serve(socket_path(address), expose={"workload": {"echo": echo}})
+    shm_protocol.serve(socket_path(address), expose={"workload": FUNCTIONS})
