@@ -6,7 +6,7 @@ import { MODEL, type Python } from "../python";
 const MAX_BATCH = 100;
 
 /** POST /api/predict and POST /api/batch: answered with Python's model. */
-export function predictionRoutes(python: Python): Route[] {
+export function predictionRoutes(python: Pick<Python, "predict" | "predictBatch">): Route[] {
   return [
     {
       method: "POST",
