@@ -1,160 +1,171 @@
-"""`python -m bench`: round trips of the bridge, beside the floors and its rivals, from one run."""
+"""`python -m bench`: what a call between Python and TypeScript costs, in process and out of it, from one run."""
 
 from __future__ import annotations
 
 import argparse
-import array
 import fnmatch
-import statistics
+import signal
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from bench import idle, machine, percentiles, trial
-from bench.peers import DIRECTIONS, PEERS, Direction, Peer
+from bench import results
+from bench.peers import PEERS, Peer
+from bench.pinning import ANY_CORES, two_cores
+from bench.run import DEFAULT_ROUNDS, QUICK_ROUNDS, Plan, run
 
-WARMUP_SHARE = 5
-IDLE_S = 10.0
-PIPE_COLUMNS = 120
+PIPE_COLUMNS: Final = 120
 
+COMMANDS: Final = """
+other commands:
+  python -m bench http NAME=URL [NAME=URL ...]   measure running services, endpoint by endpoint
+  python -m bench diff A B                       compare two result files
+  python -m bench report RESULTS                 write report.html again from a results.json
+  python -m bench readme RESULTS                 put the figures of a results.json into README.md
 
-@dataclass
-class Row:
-    """One peer in one direction, over all rounds."""
-
-    peer: Peer
-    direction: Direction
-    rounds: list[percentiles.Percentiles] = field(default_factory=list)
-    failure: str = ""
-
-    @property
-    def p50(self) -> float:
-        """Median over the rounds of each round's median, microseconds."""
-        return statistics.median(r.p50 for r in self.rounds)
-
-    @property
-    def p95(self) -> float:
-        """As p50, of the 95th percentiles."""
-        return statistics.median(r.p95 for r in self.rounds)
-
-    @property
-    def p99(self) -> float:
-        """As p50, of the 99th percentiles."""
-        return statistics.median(r.p99 for r in self.rounds)
+exit codes: 0; 1 a peer failed or answered wrongly; 2 bad usage; 130 Ctrl-C, with what was measured
+"""
 
 
-def ratio(row: Row, other: Row) -> float:
-    """How many times as long as `other` a call of `row` takes: taken within each round, then the median.
-
-    After Ctrl-C one of them may have a round more, which is left out.
-    """
-    return statistics.median(a.p50 / b.p50 for a, b in zip(row.rounds, other.rounds, strict=False))
+class UsageError(Exception):
+    """What was asked cannot be done; the message says what can."""
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--list", action="store_true", help="print the peers and exit")
-    parser.add_argument("--only", metavar="PATTERN", default="*", help="peers whose name matches, e.g. 'shm*'")
-    parser.add_argument(
-        "--rounds", type=int, default=5, metavar="N", help="trials of each row, interleaved (default 5)"
+def parser() -> argparse.ArgumentParser:
+    """The command line of a run."""
+    made = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog=COMMANDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument("--no-idle", action="store_true", help="do not measure what an idle pair costs (35 s)")
-    parser.add_argument("--no-pin", action="store_true", help="leave it to the scheduler which core each side runs on")
-    options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        parser.error(f"--rounds is {options.rounds}: it must be at least 1")
-    return options
+    made.add_argument("--list", action="store_true", help="print the peers, and which are not installed, and exit")
+    made.add_argument("--only", metavar="PATTERN", help="peers whose name matches, e.g. 'shm*'; nothing else")
+    made.add_argument(
+        "--rounds", type=int, metavar="N", help=f"trials of each row, interleaved (default {DEFAULT_ROUNDS})"
+    )
+    made.add_argument(
+        "--quick", action="store_true", help=f"the main peers and rows, {QUICK_ROUNDS} rounds: under three minutes"
+    )
+    made.add_argument("--no-pin", action="store_true", help="leave it to the scheduler which core each side runs on")
+    made.add_argument("--no-services", action="store_true", help="only calls: no HTTP, cold start and memory")
+    made.add_argument("--out", type=Path, metavar="FOLDER", help="keep the results there")
+    return made
 
 
-def rows_for(pattern: str) -> list[Row]:
-    """A row for each peer whose name matches, and each of its directions."""
-    chosen = [peer for peer in PEERS if fnmatch.fnmatch(peer.name, pattern)]
-    return [Row(peer, direction) for peer in chosen for direction in (DIRECTIONS[:1] if peer.floor else DIRECTIONS)]
+def plan(arguments: Sequence[str]) -> Plan | None:
+    """What to measure; None for --list. Exits with 2, naming the option, for what cannot be."""
+    made = parser()
+    options = made.parse_args(arguments)
+    if options.list:
+        return None
+    rounds = options.rounds
+    if rounds is None:
+        rounds = QUICK_ROUNDS if options.quick else DEFAULT_ROUNDS
+    if rounds < 1:
+        made.error(f"--rounds is {rounds}: it must be at least 1")
+    pattern = options.only or "*"
+    peers = [peer for peer in PEERS if fnmatch.fnmatch(peer.name, pattern)]
+    if options.quick and not options.only:
+        peers = [peer for peer in peers if peer.quick]
+    if not peers:
+        made.error(f"--only is {options.only!r}: no peer has such a name; `python -m bench --list` names them")
+    return Plan(
+        peers=peers,
+        rounds=rounds,
+        quick=options.quick,
+        services=not (options.no_services or options.quick or options.only),
+        cores=ANY_CORES if options.no_pin else two_cores(),
+        folder=options.out or results.new_folder(),
+    )
 
 
-def measure(rows: list[Row], rounds: int, cores: trial.Cores, console: Console) -> None:
-    """Fill in the rows: one trial of each, then the next round. A row that fails is left out of further rounds."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=rounds * len(rows))
-        for _ in range(rounds):
-            for row in rows:
-                progress.update(
-                    task, description=f"{row.peer.name} {'' if row.peer.floor else row.direction}".ljust(24)
-                )
-                if not row.failure:
-                    try:
-                        samples: array.array[int] = trial.run(
-                            row.peer, row.direction, row.peer.calls, row.peer.calls // WARMUP_SHARE, cores
-                        )
-                        row.rounds.append(percentiles.of(samples))
-                    except trial.TrialFailed as failed:
-                        row.failure = str(failed)
-                progress.advance(task)
-
-
-def table(rows: list[Row]) -> Table:
-    """Microseconds a round trip, and each row against both floors and against the bridge in the same direction."""
-    by_name = {(row.peer.name, row.direction): row for row in rows if row.rounds and not row.failure}
-    ring, eventfd = by_name.get(("c-ring", DIRECTIONS[0])), by_name.get(("eventfd", DIRECTIONS[0]))
-    result = Table(title="Round trip of echo('Hello, World'), microseconds")
-    for heading in ("peer", "direction", "waiting"):
-        result.add_column(heading, no_wrap=True)
-    for heading in ("p50", "p95", "p99", "x c-ring", "x eventfd", "x shm"):
-        result.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        direction = "C to C" if row.peer.floor else row.direction
-        if row.failure or not row.rounds:
-            result.add_row(row.peer.name, direction, "[red]failed[/red]" if row.failure else "not measured")
-            continue
-        shm = None if row.peer.floor else by_name.get(("shm", row.direction))
-        result.add_row(
-            row.peer.name,
-            direction,
-            row.peer.waits,
-            *(f"{value:.2f}" for value in (row.p50, row.p95, row.p99)),
-            *(f"{ratio(row, other):.2f}" if other else "" for other in (ring, eventfd, shm)),
+def print_peers(console: Console, peers: Sequence[Peer] = PEERS) -> None:
+    """Each with who waits how, and what is to be installed."""
+    for peer in peers:
+        console.print(
+            f"{peer.name:20}{peer.kind:16}{peer.waits:32}{peer.missing()}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
-    return result
+
+
+def measure(arguments: Sequence[str], console: Console) -> int:
+    """`python -m bench [options]`."""
+    what = plan(arguments)
+    if what is None:
+        print_peers(console)
+        return 0
+    return run(what, console)
+
+
+def http(arguments: Sequence[str], console: Console) -> int:
+    """`python -m bench http`."""
+    from bench import http_command
+
+    return http_command.main(arguments, console)
+
+
+def diff(arguments: Sequence[str], _: Console) -> int:
+    """`python -m bench diff A B`."""
+    from bench import diff
+
+    if len(arguments) != 2:
+        raise UsageError("usage: python -m bench diff A B, two results.json or the folders that hold them")
+    return diff.main(Path(arguments[0]), Path(arguments[1]))
+
+
+def report(arguments: Sequence[str], console: Console) -> int:
+    """`python -m bench report RESULTS`."""
+    from bench.report import write_report
+
+    if len(arguments) != 1:
+        raise UsageError("usage: python -m bench report RESULTS, a results.json or the folder that holds it")
+    path = Path(arguments[0])
+    folder = path if path.is_dir() else path.parent
+    console.print(str(write_report(results.read(path), folder)), soft_wrap=True)
+    return 0
+
+
+def readme(arguments: Sequence[str], _: Console) -> int:
+    """`python -m bench readme RESULTS`."""
+    from bench import readme
+
+    if len(arguments) != 1:
+        raise UsageError("usage: python -m bench readme RESULTS, a results.json or the folder that holds it")
+    readme.update(Path(arguments[0]))
+    return 0
+
+
+OTHERS: Final[dict[str, Callable[[Sequence[str], Console], int]]] = {
+    "http": http,
+    "diff": diff,
+    "report": report,
+    "readme": readme,
+}
 
 
 def main() -> int:
-    """Measure and print. Exit code 0; 1 if a peer failed; 130 after Ctrl-C, with what was measured."""
-    options = parse(sys.argv[1:])
+    """See COMMANDS for the exit codes."""
     # A table squeezed into a pipe's assumed 80 columns cannot be read.
+    # Whoever asks us to end gets the same as with Ctrl-C: no child is left, and what was measured is kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console() if sys.stdout.isatty() else Console(width=PIPE_COLUMNS)
-    if options.list:
-        for peer in PEERS:
-            console.print(f"{peer.name:16}{peer.waits}")
-        return 0
-    rows = rows_for(options.only)
-    if not rows:
-        console.print(f"no peer matches {options.only!r}; `python -m bench --list` names them", style="red")
-        return 2
-    interrupted = False
-    cores = trial.ANY_CORES if options.no_pin else trial.two_cores()
+    command, *rest = sys.argv[1:] or [""]
     try:
-        console.print(machine.describe())
-        measure(rows, options.rounds, cores, console)
+        if command in OTHERS:
+            return OTHERS[command](rest, console)
+        return measure(sys.argv[1:], console)
+    except (UsageError, results.ResultsError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
-        interrupted = True
-    console.print(table(rows))
-    where = (
-        "nothing is pinned" if cores == trial.ANY_CORES else f"caller on core {cores.caller}, callee on {cores.callee}"
-    )
-    console.print(f"Medians over {options.rounds} rounds, fresh processes each, interleaved; {where}.")
-    if interrupted:
         return 130
-    if not options.no_idle:
-        console.print(f"Idle, Node and gunicorn with one worker: {idle.measure(IDLE_S):.2f} % of a core together.")
-    for row in rows:
-        if row.failure:
-            console.print(f"{row.peer.name} {row.direction}: {row.failure}", style="red", markup=False)
-    return 1 if any(row.failure for row in rows) else 0
 
 
 if __name__ == "__main__":
