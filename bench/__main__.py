@@ -49,6 +49,9 @@ def parser() -> argparse.ArgumentParser:
         "--rounds", type=int, metavar="N", help=f"trials of each row, interleaved (default {DEFAULT_ROUNDS})"
     )
     made.add_argument(
+        "--service-rounds", type=int, metavar="N", help="the same of HTTP and cold start (default: as --rounds)"
+    )
+    made.add_argument(
         "--quick", action="store_true", help=f"the main peers and rows, {QUICK_ROUNDS} rounds: under three minutes"
     )
     made.add_argument("--no-pin", action="store_true", help="leave it to the scheduler which core each side runs on")
@@ -66,8 +69,10 @@ def plan(arguments: Sequence[str]) -> Plan | None:
     rounds = options.rounds
     if rounds is None:
         rounds = QUICK_ROUNDS if options.quick else DEFAULT_ROUNDS
-    if rounds < 1:
-        made.error(f"--rounds is {rounds}: it must be at least 1")
+    service_rounds = rounds if options.service_rounds is None else options.service_rounds
+    for name, value in (("--rounds", rounds), ("--service-rounds", service_rounds)):
+        if value < 1:
+            made.error(f"{name} is {value}: it must be at least 1")
     pattern = options.only or "*"
     peers = [peer for peer in PEERS if fnmatch.fnmatch(peer.name, pattern)]
     if options.quick and not options.only:
@@ -77,6 +82,7 @@ def plan(arguments: Sequence[str]) -> Plan | None:
     return Plan(
         peers=peers,
         rounds=rounds,
+        service_rounds=service_rounds,
         quick=options.quick,
         services=not (options.no_services or options.quick or options.only),
         cores=ANY_CORES if options.no_pin else two_cores(),

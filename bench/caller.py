@@ -85,9 +85,12 @@ def main() -> None:
     describe = getattr(caller, "describe", None)
     with socket(fileno=int(os.environ[CONTROL_FD])) as control, control.makefile("rw") as lines:
         orders = Orders(lines)
-        orders.say(json.dumps({"clock_us": clock_us(caller), "note": describe() if describe else ""}))
+        orders.say(json.dumps({"note": describe() if describe else ""}))
         while line := orders.next():
             order = json.loads(line)
+            if "clock" in order:
+                orders.say(json.dumps({"clock_us": clock_us(caller)}))
+                continue
             try:
                 measured = measure(module, caller, address, order, orders)
             except Exception as error:  # noqa: BLE001  # whatever a peer raises is its result

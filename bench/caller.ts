@@ -69,9 +69,13 @@ async function main(): Promise<void> {
   if (module.start === undefined) throw new Error(`peers/${name}.ts has no start`);
   const caller = await module.start(address);
   const orders = new Orders();
-  orders.say(JSON.stringify({ clock_us: measures(caller) ? caller.clockUs() : clockUs(), note: "" }));
+  orders.say(JSON.stringify({ note: "" }));
   for (let line = await orders.next(); line !== undefined; line = await orders.next()) {
-    const order = JSON.parse(line) as Order;
+    const order = JSON.parse(line) as Order | { clock: true };
+    if ("clock" in order) {
+      orders.say(JSON.stringify({ clock_us: measures(caller) ? caller.clockUs() : clockUs() }));
+      continue;
+    }
     try {
       const { times_ns, elapsed_ns, checking_ns = 0, errors, first_error } = await obey(caller, order, orders);
       await orders.pause("done");

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -13,6 +13,7 @@ from bench.table import http_table
 
 DEFAULT_ROUNDS: Final = 10
 DEFAULT_SECONDS: Final = 1.0
+INTERRUPTED: Final = 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,18 +46,24 @@ def services(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def main(arguments: Sequence[str], console: Console) -> int:
-    """Exit code 0; 1 if a service failed, answered wrongly or not as the others; 2 for bad usage."""
+    """Exit code 0; 1 if a service failed, answered wrongly or not as the others; 2 bad usage; 130 after Ctrl-C."""
     made = parser()
     options = made.parse_args(arguments)
     if options.rounds < 1:
         made.error(f"--rounds is {options.rounds}: it must be at least 1")
     if not options.seconds > 0:
         made.error(f"--seconds is {options.seconds}: it must be above 0")
+    rows: list[dict[str, Any]] = []
+    interrupted = False
     try:
         named = services(options.services)
         with console.status("") as status:
-            rows = measure_urls(named, options.rounds, options.seconds, status.update)
+            measure_urls(named, options.rounds, options.seconds, status.update, rows)
     except (ValueError, UrlError) as error:
         made.error(str(error))
+    except KeyboardInterrupt:
+        interrupted = True
     console.print(http_table(rows, console.width))
+    if interrupted:
+        return INTERRUPTED
     return 1 if any(row["failed"] or row["errors"] or row["agrees"] is False for row in rows) else 0

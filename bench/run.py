@@ -38,6 +38,9 @@ class Plan:
 
     peers: Sequence[Peer]
     rounds: int
+    """Of calls."""
+    service_rounds: int
+    """Of whole services."""
     quick: bool
     services: bool
     cores: Cores
@@ -105,7 +108,7 @@ def _measure(plan: Plan, calls: Calls, services: Services, console: Console) -> 
 
     steps: list[tuple[str, float, Callable[[Callable[[str], None]], None]]] = []
     if plan.services:
-        steps = whole.steps(plan.rounds, services)
+        steps = whole.steps(plan.service_rounds, services)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -29,12 +29,14 @@ TS_NODE: Final = ("node", "-r", "ts-node/register/transpile-only")
 CONTROL_FD: Final = "BENCH_CONTROL_FD"
 """Environment variable: the file descriptor at which a caller finds its orders."""
 
-START_GUARD_S: Final = 60.0
+START_GUARD_S: Final = 120.0
 CASE_GUARD_S: Final = 30.0
 """On top of the time that a case is given."""
 END_GUARD_S: Final = 10.0
 
 WARMUP_S: Final = 0.03
+FURTHER_WARMUP_SHARE: Final = 20
+"""A peer that takes long to warm up gets one part in so many of that time before each further case."""
 MOST_WARMUP_CALLS: Final = 1_000_000
 FLOOR_WARMUP_SHARE: Final = 5
 """A program in C makes one in so many of its calls untimed first."""
@@ -166,8 +168,9 @@ class _Processes:
         # A pause before each untimed call would only cost time.
         warm = min(warm, 1) if case.pause_s else warm
         order = Order(case, case.calls, case.seconds, warm, self._warmup_s(case), str(times))
+        guard_s = order.warmup_seconds + case.seconds + CASE_GUARD_S
         with _busy(self._trial.cores.callee) if case.neighbour else contextlib.nullcontext():
-            answer = self._ask(json.dumps(asdict(order)), case.seconds + CASE_GUARD_S, ("warm",))
+            answer = self._ask(json.dumps(asdict(order)), guard_s, ("warm",))
             if "failed" in answer:
                 return Outcome(failed=answer["failed"])
             pids = [child.pid for child in self._children]
@@ -187,7 +190,7 @@ class _Processes:
     def _warmup_s(self, case: Case) -> float:
         """The first case that may warm up does so for all; the others only for what is new in them."""
         if not case.warmup or self._warm:
-            return max(WARMUP_S, self._trial.peer.warmup_s / 10)
+            return max(WARMUP_S, self._trial.peer.warmup_s / FURTHER_WARMUP_SHARE)
         self._warm = True
         return self._trial.peer.warmup_s
 
@@ -214,8 +217,7 @@ class _Processes:
         with theirs:
             self._spawn(caller, {**environment, CONTROL_FD: str(theirs.fileno())}, theirs)
         self._lines = self._control.makefile("rw")
-        about = self._read(START_GUARD_S, ())
-        self._trial.clock_us, self._trial.note = about["clock_us"], about["note"]
+        self._trial.note = self._read(START_GUARD_S, ())["note"]
 
     def _spawn(
         self,
@@ -276,6 +278,8 @@ class _Processes:
     def _leave(self) -> None:
         """Let the caller end by itself: that it can is a part of what is tried."""
         assert self._control is not None
+        # Last, when what reads the clock is compiled.
+        self._trial.clock_us = self._ask(json.dumps({"clock": True}), CASE_GUARD_S, ())["clock_us"]
         self._control.shutdown(socket.SHUT_WR)
         caller = self._children[-1]
         try:

@@ -143,14 +143,6 @@ def test_the_compiler_is_called_active_where_the_engine_compiles(started: Starte
         started.caller.measure(PREDICT, 1_000_000, 1.0)
 
 
-def test_without_its_compiler_the_description_says_so(interpreted: None) -> None:
-    caller = graalvm.Caller("py->ts")
-    try:
-        assert "only interpreted: no optimising compiler" in caller.describe()
-    finally:
-        caller.stop()
-
-
 def test_the_description_names_the_versions(started: Started) -> None:
     version = (jvm.BUILD / "modules").glob("polyglot-*.jar")
     assert next(version).stem.removeprefix("polyglot-") in started.caller.describe()
@@ -172,12 +164,15 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_the_jvm_is_gone_after_stop(interpreted: None) -> None:
+def test_without_its_compiler_the_description_says_so_and_stop_ends_the_jvm(interpreted: None) -> None:
     before = set(children(os.getpid()))
-    caller = graalvm.Caller("ts->py")
-    (pid,) = set(children(os.getpid())) - before
-    assert is_running(pid)
-    caller.stop()
+    caller = graalvm.Caller("py->ts")
+    try:
+        (pid,) = set(children(os.getpid())) - before
+        assert is_running(pid)
+        assert "only interpreted: no optimising compiler" in caller.describe()
+    finally:
+        caller.stop()
     assert not is_running(pid)
 
 

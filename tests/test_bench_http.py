@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,13 @@ STALL_S = 0.5
 def generator() -> Iterator[Generator]:
     with Generator() as running:
         yield running
+
+
+def measured(urls: Mapping[str, str], rounds: int) -> list[dict[str, Any]]:
+    """The rows of services that run already."""
+    rows: list[dict[str, Any]] = []
+    measure_urls(urls, rounds, 0.05, quiet, rows)
+    return rows
 
 
 def quiet(_: str) -> None:
@@ -75,7 +82,7 @@ def test_a_load_without_a_server_ends_and_says_why(generator: Generator) -> None
 
 def test_every_endpoint_a_service_has_is_measured_and_the_others_are_skipped() -> None:
     with ContractServer() as server:
-        rows = measure_urls({"one": server.url}, rounds=2, seconds=0.05, progress=quiet)
+        rows = measured({"one": server.url}, rounds=2)
     jsonschema.validate(json.loads(json.dumps(rows)), {**SCHEMA["properties"]["http"], "$defs": SCHEMA["$defs"]})
     assert {row["endpoint"] for row in rows} == {str(endpoint) for endpoint in CONTRACT}
     for row in rows:
@@ -87,7 +94,7 @@ def test_every_endpoint_a_service_has_is_measured_and_the_others_are_skipped() -
 
 def test_answers_that_differ_are_reported_and_not_timed() -> None:
     with ContractServer() as right, ContractServer(wrong_every=1) as wrong:
-        rows = measure_urls({"right": right.url, "wrong": wrong.url}, rounds=1, seconds=0.05, progress=quiet)
+        rows = measured({"right": right.url, "wrong": wrong.url}, rounds=1)
     assert all(row["agrees"] and row["rounds"] for row in rows_of(rows, "right", "/api/predict"))
     for row in rows_of(rows, "wrong", "/api/predict"):
         assert (row["agrees"], row["requests"]) == (False, 0)
@@ -98,7 +105,7 @@ def test_answers_that_differ_are_reported_and_not_timed() -> None:
 def test_a_service_that_goes_away_is_reported_and_the_others_are_measured() -> None:
     with ContractServer() as well, ContractServer(close_at=500) as leaving:
         urls = {"leaving": leaving.url, "well": well.url}
-        rows = measure_urls(urls, rounds=2, seconds=0.05, progress=quiet)
+        rows = measured(urls, rounds=2)
     assert any(row["failed"] for row in rows_of(rows, "leaving"))
     for row in rows_of(rows, "well"):
         assert row["skipped"] or (row["rounds"], row["errors"], row["failed"]) == (2, 0, None)
@@ -119,7 +126,7 @@ def test_a_service_that_goes_away_is_reported_and_the_others_are_measured() -> N
 def test_what_is_no_url_of_a_server_is_named_before_anything_is_measured(url: str) -> None:
     with ContractServer() as server:
         with pytest.raises(UrlError) as raised:
-            measure_urls({"right": server.url, "wrong": url}, rounds=1, seconds=0.05, progress=quiet)
+            measured({"right": server.url, "wrong": url}, rounds=1)
         assert url in str(raised.value)
         assert server.count == 0
 
@@ -127,7 +134,7 @@ def test_what_is_no_url_of_a_server_is_named_before_anything_is_measured(url: st
 def test_a_service_that_does_not_answer_is_named_before_anything_is_measured() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(UrlError, match=f"absent does not answer at {url}"):
-        measure_urls({"absent": url}, rounds=1, seconds=0.05, progress=quiet)
+        measured({"absent": url}, rounds=1)
 
 
 @pytest.mark.parametrize(

@@ -393,9 +393,12 @@ PEERS: Final[tuple[Peer, ...]] = (
         1,
         FROM_PYTHON,
         pipelines=False,
-        warmup_s=15.0,
-        most_rounds=3,
+        warmup_s=30.0,
+        most_rounds=2,
         files=("bench/build/graalvm", BUNDLE),
-        note="Called for 15 s before the first timing, for its compiler; at most 3 rounds.",
+        note=(
+            "Its compiler and garbage collector use the other core. Warm-up 30 s for predict, 1.5 s for each further "
+            "case, whose code may not all be compiled yet; at most 2 rounds."
+        ),
     ),
 )

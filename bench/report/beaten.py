@@ -18,8 +18,8 @@ from bench.results import CallRow, JsonInterval, Results
 
 Measure = Literal["latency", "throughput", "processor time"]
 
-DEFAULT_RING: Final = 256 * 1024
-"""Bytes of each ring where nothing else is set: a larger message goes through in fragments."""
+FRAGMENT: Final = 64 * 1024
+"""A quarter of each ring, where nothing else is set: a larger message goes through in fragments of that size."""
 
 BY_PEER: Final[Mapping[str, str]] = {
     "shm-busy": "The same bridge, told to poll without end: it never pays for waking the other side, and keeps a core "
@@ -51,7 +51,8 @@ BY_KIND: Final[Mapping[str, str]] = {
     "floor": "It does less than a call between two languages has to.",
 }
 LARGE: Final = (
-    "A message larger than the ring goes through in fragments, and the two sides wait for each other in between."
+    "A message larger than a quarter of the ring goes through in fragments, each copied in and out, and one larger "
+    "than what is left of the ring waits for the other side in between."
 )
 POLLING: Final = (
     "The bridge polls for a while on both sides before it parks, because waking costs more time than polling; that "
@@ -64,7 +65,7 @@ def reason(row: CallRow, measure: Measure) -> str:
     said = [BY_PEER.get(row["peer"], BY_KIND[row["kind"]])]
     if measure == "processor time" and row["cores"] < 2 and row["kind"] != "bridge":
         said.append(POLLING)
-    if row["payload_bytes"] > DEFAULT_RING and row["kind"] == "out-of-process":
+    if row["payload_bytes"] > FRAGMENT and row["kind"] == "out-of-process":
         said.append(LARGE)
     return " ".join(said)
 

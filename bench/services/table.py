@@ -159,7 +159,7 @@ SERVICES: Final[tuple[Service, ...]] = (
         files=("bench/build/graalvm",),
         warm_up_requests=5_000,
         start_s=15.0,
-        most_rounds=3,
-        note="In process. At most 3 rounds; loaded after 5,000 requests or 3 s an endpoint, for its compiler.",
+        most_rounds=2,
+        note="In process. At most 2 rounds; loaded after 5,000 requests or 3 s an endpoint, for its compiler.",
     ),
 )

@@ -20,12 +20,13 @@ class UrlError(Exception):
 
 
 def measure_urls(
-    urls: Mapping[str, str], rounds: int, seconds: float, progress: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    """The rows `http` of results.json for these services, by name: every endpoint of the contract that each has.
+    urls: Mapping[str, str], rounds: int, seconds: float, progress: Callable[[str], None], kept: list[dict[str, Any]]
+) -> None:
+    """Put the rows `http` of results.json into `kept`: every endpoint of the contract that each service, by name, has.
 
-    Each load lasts `seconds` in each round; `progress` is told what is measured. After Ctrl-C it gives what it has.
-    Raises UrlError before anything is measured for what is no URL of an HTTP server, and for one that does not answer.
+    Each load lasts `seconds` in each round; `progress` is told what is measured. What is measured until a
+    KeyboardInterrupt is kept. Raises UrlError before anything is measured for what is no URL of an HTTP server, and
+    for one that does not answer.
     """
     if reason := missing():
         raise UrlError(reason)
@@ -40,9 +41,8 @@ def measure_urls(
                     progress(f"round {number + 1} of {rounds}: {server.name}")
                     with failures_of(server.rows):
                         server.measure(generator, target)
-    except KeyboardInterrupt:
-        progress("interrupted")
-    return [row.to_json() for server in servers for row in server.rows]
+    finally:
+        kept[:] = [row.to_json() for server in servers for row in server.rows]
 
 
 def checked(url: str) -> str:
