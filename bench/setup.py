@@ -6,6 +6,7 @@ without something.
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -89,6 +90,7 @@ def main() -> int:
         except SetupFailed as failed:
             print(f"bench-setup: {step.__name__}: {failed}", file=sys.stderr, flush=True)
             failures += step in NEEDED
+    importlib.invalidate_caches()  # Or the packages that pip has just installed would not be seen.
     for peer in PEERS:
         print(f"{peer.name:20}{peer.missing() or 'installed'}")
     return 1 if failures else 0
