@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from bench.floors import BUILD, program_of
@@ -20,7 +22,16 @@ from bench.peers import PEERS
 PEERS_FOLDER: Final = ROOT / "bench" / "peers"
 BUNDLE: Final = BUILD / "workload.js"
 LOCK: Final = ROOT / "requirements-bench.lock"
-PYTHON_PACKAGES: Final = ("grpcio", "iceoryx2", "javascript", "mini-racer", "pythonmonkey", "pyzmq", "stpyv8")
+PYTHON_PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "grpcio": ("grpcio",),
+    "iceoryx2": ("iceoryx2",),
+    "javascript": ("javascript",),
+    "mini-racer": ("mini-racer",),
+    "pythonmonkey": ("pythonmonkey", "pminit"),
+    "pyzmq": ("pyzmq",),
+    "stpyv8": ("stpyv8",),
+}
+"""Each with what in the lock file nobody else needs and may not install: PythonMonkey's helper runs npm."""
 
 
 class SetupFailed(Exception):
@@ -39,16 +50,28 @@ def run(*command: str) -> None:
 
 
 def python_packages() -> None:
-    """Those of the lock file; where one of them does not install, the others by themselves."""
-    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--only-binary=:all:")
+    """Those of the lock file; where one of them does not install, each by itself, with what they share."""
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "-r")
     try:
-        run(*pip, "--require-hashes", "-r", str(LOCK))
-    except SetupFailed:
-        for name in PYTHON_PACKAGES:
+        run(*pip, str(LOCK))
+        return
+    except SetupFailed as failed:
+        print(f"{failed}; now one by one", file=sys.stderr)
+    for name in PYTHON_PACKAGES:
+        with tempfile.NamedTemporaryFile("w", suffix=".lock") as lock:
+            lock.write(lock_of(name, LOCK.read_text()))
+            lock.flush()
             try:
-                run(*pip, "--constraint", str(LOCK), name)
+                run(*pip, lock.name)
             except SetupFailed as failed:
                 print(f"{name}: {failed}", file=sys.stderr)
+
+
+def lock_of(name: str, lock: str) -> str:
+    """The lock file without what only the others need."""
+    others = {block for other, blocks in PYTHON_PACKAGES.items() if other != name for block in blocks}
+    blocks = re.split(r"^(?=[\w-]+==)", lock, flags=re.MULTILINE)
+    return "".join(block for block in blocks if block.partition("==")[0] not in others)
 
 
 def bundle() -> None:
