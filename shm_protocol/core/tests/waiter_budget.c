@@ -31,7 +31,7 @@ static void an_adaptive_budget_begins_at_the_maximum(void)
 static void a_missed_wait_halves_the_budget_down_to_zero(void)
 {
     struct shm_waiter waiter = adaptive();
-    static const uint64_t budgets[] = {25000, 12500, 6250, 3125, 0, 0, 0};
+    static const uint64_t budgets[] = {50000, 25000, 12500, 6250, 3125, 0, 0, 0};
     for (size_t i = 0; i < sizeof budgets / sizeof budgets[0]; i++) {
         one_wait(&waiter, false);
         CHECK_EQUAL(waiter.budget_ns, budgets[i]);
@@ -51,7 +51,7 @@ static void a_caught_wait_restores_the_maximum(void)
 static void a_wait_without_polling_leaves_a_budget_of_zero(void)
 {
     struct shm_waiter waiter = adaptive();
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         one_wait(&waiter, false);
     CHECK_EQUAL(waiter.budget_ns, 0);
     CHECK_EQUAL(one_wait(&waiter, true), 0);
