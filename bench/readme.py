@@ -13,7 +13,7 @@ from bench.results import CallRow, Results
 README: Final = ROOT / "README.md"
 BEGIN: Final = "<!-- Figures: written by `python -m bench readme`, do not edit -->"
 END: Final = "<!-- End of figures -->"
-CHARTS: Final = ("latency", "payload")
+CHARTS: Final = {"latency": "What a call costs, by peer", "payload": "What a call costs, by size of the argument"}
 
 
 def update(path: Path, readme: Path = README) -> None:
@@ -26,9 +26,15 @@ def update(path: Path, readme: Path = README) -> None:
     _, mark, after = rest.partition(END)
     if not mark:
         raise ValueError(f"{readme} has no lines {BEGIN!r} and {END!r}: there is nowhere to put the figures")
-    for name in CHARTS:
+    for name in charts(found):
         (folder / f"{name}.svg").write_text(render_svg(found, name))
     readme.write_text(f"{before}{BEGIN}\n{figures(found, folder)}\n{END}{after}")
+
+
+def charts(found: Results) -> list[str]:
+    """Those that can be drawn: a quick run has one size of argument."""
+    sizes = {row["payload_bytes"] for row in found["rows"] if row["workload"] == "echo" and row["p50_us"] is not None}
+    return [name for name in CHARTS if name != "payload" or len(sizes) > 1]
 
 
 def figures(found: Results, folder: Path) -> str:
@@ -38,17 +44,14 @@ def figures(found: Results, folder: Path) -> str:
     machine = (
         f"{meta['cpu']}, {meta['cores']} virtual cores, {meta['kernel']}; CPython {versions['CPython']}, "
         f"Node {versions['Node']}; {meta['started'][:10]}, {meta['rounds']} rounds, commit {meta['commit']}, "
-        f"`{meta['command']}`. [The report]({where}/report.html) has all rows and intervals, HTTP, memory and start-up."
+        f"`{meta['command']}`. [The report]({where}/report.html) has all rows and intervals."
     )
     lines = [
         "| | direction | waiting | p50 | p95 | p99 | CPU µs | × shm |",
         "|---|---|---|---|---|---|---|---|",
         *map(_line, _main_rows(found)),
         "",
-        f"![What a call costs, by peer]({where}/latency.svg)",
-        "",
-        f"![What a call costs, by size of the argument]({where}/payload.svg)",
-        "",
+        *(f"![{CHARTS[name]}]({where}/{name}.svg)\n" for name in charts(found)),
         machine,
     ]
     idle = found["idle_cpu_percent"]
