@@ -39,7 +39,8 @@ void shm_waiter_end(struct shm_waiter *waiter, bool caught)
         return;
     if (caught) {
         waiter->budget_ns = SHM_SPIN_MAX_NS;
-    } else {
+        waiter->missed = 0;
+    } else if (++waiter->missed >= SHM_SPIN_PATIENCE) {
         waiter->budget_ns /= 2;
         if (waiter->budget_ns < SPIN_MIN_NS)
             waiter->budget_ns = 0;

@@ -14,11 +14,16 @@
 /* One wait in this many polls for the maximum although the budget is lower, to find out whether polling pays again. */
 #define SHM_SPIN_PROBE_EVERY 16
 
+/* So many misses in a row halve the budget, and so does each further one. A single one, when the peer collected its
+ * garbage or was interrupted, says nothing about the next wait. */
+#define SHM_SPIN_PATIENCE 4
+
 struct shm_waiter {
     uint64_t budget_ns;
     uint64_t began_ns;  /* when the current wait began; 0 when none is under way */
     uint64_t polls_ns;  /* how long the current wait polls */
     uint32_t unprobed;  /* waits since one polled for the maximum */
+    uint32_t missed;    /* waits in a row that polling did not catch */
     bool fixed;         /* the budget never changes */
 };
 

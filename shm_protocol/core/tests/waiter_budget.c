@@ -28,9 +28,35 @@ static void an_adaptive_budget_begins_at_the_maximum(void)
     CHECK_EQUAL(waiter.budget_ns, SHM_SPIN_MAX_NS);
 }
 
-static void a_missed_wait_halves_the_budget_down_to_zero(void)
+static void fewer_misses_in_a_row_leave_the_budget_as_it_is(void)
 {
     struct shm_waiter waiter = adaptive();
+    for (int round = 0; round < 10; round++) {
+        for (int miss = 1; miss < SHM_SPIN_PATIENCE; miss++) {
+            one_wait(&waiter, false);
+            CHECK_EQUAL(waiter.budget_ns, SHM_SPIN_MAX_NS);
+        }
+        one_wait(&waiter, true);
+    }
+}
+
+/* Out of patience: the next miss halves the budget. */
+static void miss_until_impatient(struct shm_waiter *waiter)
+{
+    for (int miss = 1; miss < SHM_SPIN_PATIENCE; miss++)
+        one_wait(waiter, false);
+}
+
+static void use_up(struct shm_waiter *waiter)
+{
+    while (waiter->budget_ns > 0)
+        one_wait(waiter, false);
+}
+
+static void further_misses_halve_the_budget_down_to_zero(void)
+{
+    struct shm_waiter waiter = adaptive();
+    miss_until_impatient(&waiter);
     static const uint64_t budgets[] = {50000, 25000, 12500, 6250, 3125, 0, 0, 0};
     for (size_t i = 0; i < sizeof budgets / sizeof budgets[0]; i++) {
         one_wait(&waiter, false);
@@ -41,7 +67,7 @@ static void a_missed_wait_halves_the_budget_down_to_zero(void)
 static void a_caught_wait_restores_the_maximum(void)
 {
     struct shm_waiter waiter = adaptive();
-    one_wait(&waiter, false);
+    miss_until_impatient(&waiter);
     one_wait(&waiter, false);
     one_wait(&waiter, true);
     CHECK_EQUAL(waiter.budget_ns, SHM_SPIN_MAX_NS);
@@ -51,9 +77,7 @@ static void a_caught_wait_restores_the_maximum(void)
 static void a_wait_without_polling_leaves_a_budget_of_zero(void)
 {
     struct shm_waiter waiter = adaptive();
-    for (int i = 0; i < 6; i++)
-        one_wait(&waiter, false);
-    CHECK_EQUAL(waiter.budget_ns, 0);
+    use_up(&waiter);
     CHECK_EQUAL(one_wait(&waiter, true), 0);
     CHECK_EQUAL(waiter.budget_ns, 0);
 }
@@ -61,6 +85,7 @@ static void a_wait_without_polling_leaves_a_budget_of_zero(void)
 static void one_wait_in_sixteen_polls_for_the_maximum(void)
 {
     struct shm_waiter waiter = adaptive();
+    miss_until_impatient(&waiter);
     one_wait(&waiter, false);
     for (int probe = 0; probe < 10; probe++) {
         for (int i = 1; i < SHM_SPIN_PROBE_EVERY; i++)
@@ -73,6 +98,7 @@ static void one_wait_in_sixteen_polls_for_the_maximum(void)
 static void a_probe_that_catches_restores_the_maximum(void)
 {
     struct shm_waiter waiter = adaptive();
+    miss_until_impatient(&waiter);
     one_wait(&waiter, false);
     for (int i = 1; i < SHM_SPIN_PROBE_EVERY; i++)
         one_wait(&waiter, false);
@@ -131,7 +157,8 @@ static void a_wait_under_way_is_not_begun_again(void)
 int main(void)
 {
     RUN(an_adaptive_budget_begins_at_the_maximum);
-    RUN(a_missed_wait_halves_the_budget_down_to_zero);
+    RUN(fewer_misses_in_a_row_leave_the_budget_as_it_is);
+    RUN(further_misses_halve_the_budget_down_to_zero);
     RUN(a_caught_wait_restores_the_maximum);
     RUN(a_wait_without_polling_leaves_a_budget_of_zero);
     RUN(one_wait_in_sixteen_polls_for_the_maximum);
