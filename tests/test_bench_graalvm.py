@@ -16,6 +16,7 @@ from typing import Final
 
 import http_client
 import pytest
+from required import require
 
 from bench import graalvm_setup, workload
 from bench.address import free_port
@@ -42,10 +43,7 @@ pytestmark = pytest.mark.timeout(HANG_S)
 def built() -> None:
     """The languages have been got by Maven."""
     if not graalvm_setup.is_built():
-        missing = f"{jvm.BUILD} is not there, or not up to date; to build it: .venv/bin/python -m bench.graalvm_setup"
-        if os.environ.get("SHM_POLYGLOT_REQUIRE_PEERS") == "1":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        require(f"{jvm.BUILD} is not there, or not up to date; to build it: .venv/bin/python -m bench.graalvm_setup")
 
 
 @dataclass(frozen=True)
