@@ -18,7 +18,7 @@ library := shm_protocol/node/dist/.built
 peer_packages := bench/peers/node_modules/.packages
 
 core_sources := $(wildcard shm_protocol/core/*.[ch]) shm_protocol/errors.json
-binding_sources := pyproject.toml $(wildcard setup.py shm_protocol/python/shm_protocol/_binding.p*)
+binding_sources := pyproject.toml $(wildcard setup.py shm_protocol/python/shm_protocol/_[a-z]*.p*)
 library_sources := tsconfig.base.json $(wildcard shm_protocol/node/*.json shm_protocol/node/*.mjs) \
   $(shell find shm_protocol/node/src -type f)
 npm_manifests := package.json package-lock.json $(wildcard */package.json */*/package.json)
@@ -79,7 +79,7 @@ test-compose: setup $(dev_packages)
 clean:
 	rm -rf .venv .make node_modules bench/peers/node_modules
 	rm -rf build shm_protocol/node/build shm_protocol/node/dist node_side/dist bench/build
-	rm -f shm_protocol/python/shm_protocol/_binding.*.so shm_protocol/python/shm_protocol/_binding.c
+	rm -f shm_protocol/python/shm_protocol/_*.so shm_protocol/python/shm_protocol/_*.c
 	$(MAKE) -C shm_protocol/core clean
 
 # Always looked at, because machines change under a working tree; written only when the Python has changed.

@@ -293,7 +293,7 @@ class Client:
         """Make the first connection. Raises what dial raises."""
         with self._changed:
             self._dialing += 1
-        self._give_back(self._dial("connect"))
+        self._release(self._dial("connect"))
 
     def _reset_pool(self) -> None:
         self._changed = threading.Condition()
@@ -369,12 +369,9 @@ class Client:
         raise ConnectionClosed(f"{method}: the client has been closed")
 
     def _release(self, connection: Connection) -> None:
-        if connection.closed or self._closed:
+        if self._closed or connection.closed:
             self._discard(connection)
-        else:
-            self._give_back(connection)
-
-    def _give_back(self, connection: Connection) -> None:
+            return
         self._idle.append(connection)
         if self._waiting:
             with self._changed:

@@ -89,8 +89,8 @@ class CurrentCall:
     __slots__ = ("_request", "connection")
 
     def __init__(self, connection: Connection, request: Request) -> None:
-        self.connection = connection
-        self._request = request
+        self.connection: Final = connection
+        self._request: Final = request
 
     @property
     def method(self) -> str:
@@ -110,16 +110,22 @@ class CurrentCall:
     @property
     def remaining(self) -> float | None:
         """Seconds the caller will still wait, or None where it did not say. Not below 0."""
-        deadline = self._request.deadline
-        return None if deadline == math.inf else max(0.0, deadline - monotonic())
+        return _remaining(self._request)
 
 
-_current_call: ContextVar[CurrentCall | None] = ContextVar("shm_protocol.current_call", default=None)
+def _remaining(request: Request) -> float | None:
+    deadline = request.deadline
+    return None if deadline == math.inf else max(0.0, deadline - monotonic())
+
+
+# What a CurrentCall is made of: most functions never ask for one.
+_serving: ContextVar[tuple[Connection, Request] | None] = ContextVar("shm_protocol.serving", default=None)
 
 
 def current_call() -> CurrentCall | None:
     """The call being served in this context, or None outside of an exposed function."""
-    return _current_call.get()
+    serving = _serving.get()
+    return None if serving is None else CurrentCall(*serving)
 
 
 class StaleConnection(PeerGone):
@@ -148,12 +154,13 @@ class Connection:
         # Bound once: two attribute look-ups less in each call.
         self._send: Final = transport.send
         self._receive: Final = transport.receive
+        self._try_receive: Final = transport.try_receive
         self._session: Final = Session(transport.max_message)
         self._functions: Final = exposed.functions
         self._exposed: Final = exposed
         self._outbox: Final[deque[bytes]] = deque()
         self._clear = True  # nothing waits to be sent, neither in the transport nor in the outbox
-        self._current: CurrentCall | None = None
+        self._current: Request | None = None  # being served
         self._depth = 0
         self._stream_first = False  # whose turn it is, where both a stream and a request could go on
         self._peer_left = False  # end of the socket; what it sent before may still be unread
@@ -302,7 +309,16 @@ class Connection:
         """Serve calls until the connection ends. Raises PeerGone then."""
         self._require_owner()
         while True:
-            self._advance(math.inf)
+            if not self._is_quiet():
+                self._advance(math.inf)
+                continue
+            try:
+                message = self._receive(_NO_LIMIT_NS)
+                if message is not None:
+                    self._serve_first(message)
+            except BridgeError as error:
+                self._end_for(error)
+                raise
 
     def serve_ready(self) -> int:
         """Serve what has arrived, without waiting for more. Returns how many functions it has started.
@@ -313,11 +329,18 @@ class Connection:
         before = self.served
         try:
             for _ in range(SERVE_READY_MAX):
+                has_read = False
+                if self._is_quiet():
+                    message = self._try_receive()
+                    if message is not None:
+                        if self._serve_first(message):
+                            continue
+                        has_read = True
                 if not self._flush():
                     # Full: what has arrived is read, so that the peer can go on, but not started.
                     self._read_ahead()
                     break
-                has_read = self._read_ahead(*READ_AHEAD_WHILE_SERVING)
+                has_read = self._read_ahead(*READ_AHEAD_WHILE_SERVING) or has_read
                 if not self._start_next() and not has_read:
                     if self._peer_left:
                         raise PeerGone("the peer has closed the connection")
@@ -471,7 +494,7 @@ class Connection:
                 raise CallTooDeep(f"call {len(chain) + 1} of the chain {' -> '.join((*chain, method))}")
             meta["chain"] = chain
             traceparent = traceparent if traceparent is not None else current.traceparent
-            left = current.remaining
+            left = _remaining(current)
             if left is not None and left < seconds:
                 if left == 0:
                     raise CallTimeout(f"{method}: the deadline of {current.method}, which calls it, has passed")
@@ -494,6 +517,30 @@ class Connection:
         except BridgeError as error:
             self._end_for(error)
             raise
+
+    def _is_quiet(self) -> bool:
+        """Nothing is under way: what arrives next is all there is to do."""
+        session = self._session
+        return self._clear and not (session.queue or session.flowing or session.replies or self._depth)
+
+    def _serve_first(self, message: bytes) -> bool:
+        """Take a message, the first after a quiet time. If it is a request and all that has arrived, serve it: the
+        usual case, without any of the general machinery. False: it is received, and has its turn.
+        """
+        try:
+            ahead = self._try_receive()
+        except PeerGone:
+            # A later look raises again.
+            ahead = None
+        session = self._session
+        if ahead is None:
+            request = session.start_alone(message)
+            if request is not None:
+                self._serve(request)
+            return request is not None
+        session.receive(message)
+        session.receive(ahead)
+        return False
 
     def _advance(self, deadline: float, waiting: Call | None = None) -> bool:
         """Do one thing: send what waits, start a request, send an item of a stream, or wait for a message and take it.
@@ -574,7 +621,7 @@ class Connection:
             if len(session.queue) >= most_requests or session.queued_bytes >= most_bytes:
                 return count > 0
             try:
-                message = self._transport.try_receive()
+                message = self._try_receive()
             except PeerGone:
                 if count == 0 and not session.queue:
                     raise
@@ -661,8 +708,8 @@ class Connection:
     def _run(self, request: Request, function: Callable[..., Any], args: Sequence[Any]) -> tuple[Any, Exception | None]:
         """What the function returned, or what it raised. Raises BridgeError if the connection ended meanwhile."""
         outer = self._current
-        self._current = current = CurrentCall(self, request)
-        token = _current_call.set(current)
+        self._current = request
+        token = _serving.set((self, request))
         self._depth += 1
         result: Any = None
         failed: Exception | None = None
@@ -678,7 +725,7 @@ class Connection:
             raise
         finally:
             self._depth -= 1
-            _current_call.reset(token)
+            _serving.reset(token)
             self._current = outer
         if self._ended is not None:
             self._raise_ended()

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from msgpack import Packer
-
 from . import values
 from .errors import EncodeError, ProtocolError
+from .values import Packer
 
 REQUEST: Final = 0
 RESPONSE: Final = 1
@@ -37,15 +36,16 @@ def encode_request(
     packer: Packer, call_id: int, method: str, args: Sequence[object], meta: dict[str, Any] | None
 ) -> bytes:
     """A request. Raises EncodeError."""
-    check_method(method)
-    for arg in args:
-        if type(arg) not in values.SCALARS:
-            values.check(args, "args[{}]")
-            break
+    # Without a call for the usual name.
+    if type(method) is not str or not 0 < len(method) <= _SURELY_SHORT:
+        check_method(method)
+    frame = (REQUEST, call_id, method, args) if meta is None else (REQUEST, call_id, method, args, meta)
+    plain = packer.pack_plain(frame)
+    if plain is not None:
+        return plain
+    values.check(args, "args[{}]")
     try:
-        if meta is None:
-            return packer.pack((REQUEST, call_id, method, args))
-        return packer.pack((REQUEST, call_id, method, args, meta))
+        return packer.pack(frame)
     except Exception as error:  # noqa: BLE001  # msgpack and its hook raise many
         raise _explain(error, ("method", (method,)), ("meta", (meta,)), ("args[{}]", args)) from None
 
@@ -64,20 +64,26 @@ def encode_notification(packer: Packer, method: str, args: Sequence[object], met
 
 def encode_response(packer: Packer, call_id: int, result: object) -> bytes:
     """The answer of a function that returned. Raises EncodeError."""
-    if type(result) not in values.SCALARS:
-        values.check((result,), "result")
+    frame = (RESPONSE, call_id, None, result)
+    plain = packer.pack_plain(frame)
+    if plain is not None:
+        return plain
+    values.check((result,), "result")
     try:
-        return packer.pack((RESPONSE, call_id, None, result))
+        return packer.pack(frame)
     except Exception as error:  # noqa: BLE001  # msgpack and its hook raise many
         raise _explain(error, ("result", (result,))) from None
 
 
 def encode_item(packer: Packer, call_id: int, value: object) -> bytes:
     """The next value of a stream. Raises EncodeError."""
-    if type(value) not in values.SCALARS:
-        values.check((value,), "item")
+    frame = (ITEM, call_id, value)
+    plain = packer.pack_plain(frame)
+    if plain is not None:
+        return plain
+    values.check((value,), "item")
     try:
-        return packer.pack((ITEM, call_id, value))
+        return packer.pack(frame)
     except Exception as error:  # noqa: BLE001  # msgpack and its hook raise many
         raise _explain(error, ("item", (value,))) from None
 
@@ -125,7 +131,7 @@ def decode(data: bytes) -> Frame:
 
 def checked(frame: object) -> Frame:
     """The same `frame`. Raises ProtocolError unless it is a list whose every field is what it must be."""
-    if type(frame) is list and len(frame) == 4 and frame[0] == REQUEST and _is_usual_request(frame):
+    if type(frame) is list and len(frame) == 4 and is_usual_request(frame):
         return frame
     if type(frame) is not list or not frame:
         raise ProtocolError(f"a frame is a non-empty array, not {_describe(frame)}")
@@ -139,6 +145,22 @@ def checked(frame: object) -> Frame:
     if fault is not None:
         raise ProtocolError(f"a {name} with {fault}")
     return frame
+
+
+def is_usual_request(frame: Frame) -> bool:
+    """Whether a frame of four fields is a request as most are: without a call of a function for each field. False: look
+    closer.
+    """
+    kind, call_id, method, args = frame
+    return (
+        kind == REQUEST
+        and type(kind) is int
+        and type(call_id) is int
+        and 0 <= call_id <= ID_MAX
+        and type(method) is str
+        and 0 < len(method) <= _SURELY_SHORT
+        and type(args) is list
+    )
 
 
 def _explain(error: Exception, *parts: tuple[str, Sequence[object]]) -> EncodeError:
@@ -197,19 +219,6 @@ def _fault_of_meta(meta: dict[object, object]) -> str | None:
 
 def _fault_of_id(frame: Frame) -> str | None:
     return None if _is_id(frame[1]) else f"an id that is no int from 0 to 2**53 - 1: {_describe(frame[1])}"
-
-
-def _is_usual_request(frame: Frame) -> bool:
-    """Most of what a callee gets, without a call of a function for each field. False: look closer."""
-    kind, call_id, method, args = frame
-    return (
-        type(kind) is int
-        and type(call_id) is int
-        and 0 <= call_id <= ID_MAX
-        and type(method) is str
-        and 0 < len(method) <= _SURELY_SHORT
-        and type(args) is list
-    )
 
 
 def _fault_of_request(frame: Frame) -> str | None:

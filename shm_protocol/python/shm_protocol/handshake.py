@@ -139,7 +139,7 @@ def decode_answer(body: bytes) -> Welcome | Refusal:
 
 
 def _encode(body: dict[str, Any], major: int) -> bytes:
-    packed = values.make_packer().pack(body)
+    packed = values.Packer().pack(body)
     return HEADER.pack(MAGIC, major, PROTOCOL_MINOR, len(packed)) + packed
 
 

@@ -67,7 +67,7 @@ class Session:
     """One side of one connection."""
 
     def __init__(self, max_message: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.packer: Final = values.make_packer()
+        self.packer: Final = values.Packer()
         self.pending: Final[dict[int, Call]] = {}
         self.incoming: Final[dict[int, Request]] = {}
         """Requests taken and not answered yet: queued, running or streaming."""
@@ -204,6 +204,21 @@ class Session:
     def receive(self, message: bytes) -> None:
         """Take a message. Raises ProtocolError."""
         self.receive_frame(values.decode(message), len(message))
+
+    def start_alone(self, message: bytes) -> Request | None:
+        """Take a message while nothing is queued: the usual request is started at once and returned; whatever else it
+        is has been received as by receive. Raises ProtocolError.
+        """
+        frame = values.decode(message)
+        if type(frame) is list and len(frame) == 4 and frames.is_usual_request(frame):
+            request_id, incoming = frame[1], self.incoming
+            if request_id > self._last_peer_id and len(incoming) < OUTSTANDING_MAX:
+                self._last_peer_id = request_id
+                request = incoming[request_id] = Request(request_id, frame[2], frame[3], len(message))
+                request.running = True
+                return request
+        self.receive_frame(frame, len(message))
+        return None
 
     def receive_frame(self, frame: object, size: int) -> None:
         """Take a message of `size` bytes that has been decoded but not checked. Raises ProtocolError."""

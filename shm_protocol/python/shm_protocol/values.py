@@ -1,23 +1,42 @@
 """Values on the wire (PROTOCOL.md section 8): what may be sent, and what arrives.
 
-msgpack does the work. Around it this file does what msgpack does not: aware datetimes, arrays of numbers, the rules
-for keys and nesting, and errors that name the path to the bad value. Finding that path is slow, so it is done only
-once something has failed.
+_plain_values.pyx does what is plain; msgpack does the rest, and all of it where nothing is compiled. Around them this
+file does what msgpack does not: aware datetimes, arrays of numbers, the rules for keys and nesting, and errors that
+name the path to the bad value. Finding that path is slow, so it is done only once something has failed.
 """
 
 from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from math import prod
 from types import NoneType
 from typing import Any, Final
 
-from msgpack import ExtType, Packer, Timestamp, unpackb
+import msgpack
+from msgpack import ExtType, Timestamp, unpackb
 
 from .errors import EncodeError, ProtocolError
+
+try:
+    from ._plain_values import DECLINED, PlainEncoder, decode_plain
+except ImportError:
+    # The socket transport does without anything compiled.
+    DECLINED = object()
+
+    class PlainEncoder:  # type: ignore[no-redef]
+        """Declines all, so that msgpack does it."""
+
+        def pack(self, value: object) -> bytes | None:
+            """None."""
+            return None
+
+    def decode_plain(message: bytes) -> object:  # noqa: ARG001
+        """DECLINED."""
+        return DECLINED
+
 
 MAX_DEPTH_SENT: Final = 500
 """PROTOCOL.md section 11."""
@@ -82,9 +101,17 @@ class NdArray:
         return f"NdArray({self.dtype!r}, {self.shape!r}, <{len(self.data)} bytes>)"
 
 
-def make_packer() -> Packer:
-    """A packer of values. Reused, it saves an allocation per message; it belongs to one thread at a time."""
-    return Packer(default=_pack_other)
+class Packer:
+    """A packer of values. Reused, it saves an allocation per message; it belongs to one thread at a time.
+
+    pack_plain(value): its bytes, or None where the value must be checked and packed by pack.
+    """
+
+    __slots__ = ("pack", "pack_plain")
+
+    def __init__(self) -> None:
+        self.pack: Final[Callable[[object], bytes]] = msgpack.Packer(default=_pack_other).pack
+        self.pack_plain: Final[Callable[[object], bytes | None]] = PlainEncoder().pack
 
 
 def check(values: Sequence[object], path: str) -> None:
@@ -118,6 +145,12 @@ def check_closely(values: Sequence[object], path: str) -> None:
 
 def decode(data: bytes) -> Any:
     """The one value in `data`. Raises ProtocolError for anything else."""
+    value = decode_plain(data)
+    return value if value is not DECLINED else decode_closely(data)
+
+
+def decode_closely(data: bytes) -> Any:
+    """The same by msgpack alone, for whatever is not plain."""
     try:
         return unpackb(data, timestamp=3, strict_map_key=False, ext_hook=_unpack_ext)
     # ValueError: no MessagePack, cut short, or a value out of range; TypeError: an unhashable key; OverflowError: a

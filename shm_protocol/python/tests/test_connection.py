@@ -324,7 +324,7 @@ def test_an_answer_that_comes_after_its_caller_gave_up_is_counted(make: Callable
     ends = make()
     with pytest.raises(CallTimeout):
         ends.near.call("f", timeout=0.01)
-    ends.far_transport.send(frames.encode_response(values.make_packer(), 1, "late"))
+    ends.far_transport.send(frames.encode_response(values.Packer(), 1, "late"))
     with pytest.raises(CallTimeout):
         ends.near.call("f", timeout=0.01)
     assert ends.near.stats["late_answers"] == 1
@@ -348,7 +348,7 @@ def test_a_default_timeout_is_not_sent(make: Callable[..., Ends]) -> None:
 
     def answer() -> None:
         received.append(ends.far_transport.receive(int(HANG_S * 1e9)))
-        ends.far_transport.send(frames.encode_response(values.make_packer(), 1, "answer"))
+        ends.far_transport.send(frames.encode_response(values.Packer(), 1, "answer"))
 
     ends.run(answer)
     assert ends.near.call("f") == "answer"
@@ -358,7 +358,7 @@ def test_a_default_timeout_is_not_sent(make: Callable[..., Ends]) -> None:
 def test_a_flood_does_not_keep_a_call_from_its_deadline(make: Callable[..., Ends]) -> None:
     ends = make()
     flooding = threading.Event()
-    notification = frames.encode_notification(values.make_packer(), "nobody", (), None)
+    notification = frames.encode_notification(values.Packer(), "nobody", (), None)
 
     def flood() -> None:
         while not flooding.is_set():
@@ -449,7 +449,7 @@ def test_a_chain_of_32_from_a_peer_that_does_not_count_is_refused(
     make: Callable[..., Ends], functions: Functions
 ) -> None:
     ends = make(None, {"f": functions})
-    packer = values.make_packer()
+    packer = values.Packer()
     ends.near_transport.send(frames.encode_request(packer, 1, "f.note", (1,), {"chain": ["a"] * 32}))
     assert ends.far.serve_ready() == 0
     ends.far.serve_ready()
@@ -485,7 +485,7 @@ def test_unrelated_calls_are_served_while_waiting_but_not_without_bound(make: Ca
             depth -= 1
 
     ends = make(None, {"wait": wait})
-    packer = values.make_packer()
+    packer = values.Packer()
     for call_id in range(1, 41):
         ends.near_transport.send(frames.encode_request(packer, call_id, "wait", (), None))
     ends.run(lambda: [ends.far.serve_ready() for _ in range(4)])

@@ -243,7 +243,9 @@ def test_where_the_binding_is_missing_auto_takes_the_socket_and_shm_says_how_to_
 def test_the_library_imports_and_calls_without_the_binding(listen: Listen, path: Path) -> None:
     listen({"f": len}).serve_in_background()
     program = (
-        "import sys; sys.modules['shm_protocol._binding'] = None; import shm_protocol\n"
+        "import sys\n"
+        "sys.modules['shm_protocol._binding'] = sys.modules['shm_protocol._plain_values'] = None\n"
+        "import shm_protocol\n"
         f"with shm_protocol.connect({str(path)!r}) as node: print(node.transport, node.call('f', 'abc'))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)

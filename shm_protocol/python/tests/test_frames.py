@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shm_protocol import EncodeError, ProtocolError, frames, values
 
-packer = values.make_packer()
+packer = values.Packer()
 
 
 @given(st.recursive(st.none() | st.integers() | st.text() | st.floats(), st.lists))

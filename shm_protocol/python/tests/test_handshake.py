@@ -24,7 +24,7 @@ WELCOME = {"status": "welcome", "name": "n", "language": "typescript 5.9", "libr
 
 
 def body(fields: Any) -> bytes:
-    return values.make_packer().pack(fields)
+    return values.Packer().pack(fields)
 
 
 def test_a_hello_is_these_bytes() -> None:

@@ -450,7 +450,7 @@ frame_like = st.one_of(
 )
 def test_any_frames_in_any_order_are_taken_or_break_the_protocol(script: list[tuple[Any, ...]], own: list[str]) -> None:
     session = Session(2**20)
-    packer = values.make_packer()
+    packer = values.Packer()
     for frame, deed in itertools.zip_longest(script, own):
         match deed:
             case "take":

@@ -22,7 +22,7 @@ from tagged import is_same
 def encode(value: object) -> bytes:
     from shm_protocol import frames
 
-    request = frames.encode_request(values.make_packer(), 1, "m", (value,), None)
+    request = frames.encode_request(values.Packer(), 1, "m", (value,), None)
     assert request.startswith(b"\x94\x00\x01\xa1m\x91")
     return request[6:]
 
@@ -180,7 +180,7 @@ def test_a_large_flat_list_with_one_bad_item_names_it() -> None:
 def test_a_packer_can_be_used_again_after_a_refusal() -> None:
     from shm_protocol import frames
 
-    packer = values.make_packer()
+    packer = values.Packer()
     with pytest.raises(EncodeError):
         frames.encode_request(packer, 1, "m", ([1, object()],), None)
     assert frames.encode_request(packer, 1, "m", (7,), None) == b"\x94\x00\x01\xa1m\x91\x07"

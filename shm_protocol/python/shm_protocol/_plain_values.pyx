@@ -1,0 +1,428 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""MessagePack of plain values, in one pass: exact None, bool, int, float, str, bytes, list, tuple and dict.
+
+A quick way round msgpack, never another opinion: it writes the bytes and makes the values that values.py would, and
+declines whatever is not plain, not valid, nested deep or large. values.py then does it, or says what is wrong with it.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_Next, PyDict_Size
+from cpython.float cimport PyFloat_AS_DOUBLE
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE, PyList_New, PyList_SET_ITEM
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp, memcpy
+
+cdef extern from "Python.h":
+    object PyUnicode_DecodeUTF8(const char *text, Py_ssize_t bytes, const char *errors)
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *bytes) except NULL
+    long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
+    unsigned long long PyLong_AsUnsignedLongLong(object number) except? 0xffffffffffffffff
+
+cdef extern from "byteswap.h" nogil:
+    uint16_t bswap_16(uint16_t)
+    uint32_t bswap_32(uint32_t)
+    uint64_t bswap_64(uint64_t)
+
+cdef enum:
+    # Far below values.MAX_DEPTH_SENT: the recursion here is C's, and what is nested deeper is rare.
+    DEPTH_MAX = 64
+    FIRST_BYTES = 512
+    # What one message leaves allocated. Larger ones are msgpack's: their time goes into the copying.
+    BYTES_MAX = 262144
+    # The cache of the keys of maps has so many places, a power of two.
+    KEYS = 128
+
+DECLINED = object()
+"""What decode_plain returns for a message that is not for it."""
+
+
+class _Declined(Exception):
+    pass
+
+
+cdef object _decline = _Declined()
+
+
+cdef class PlainEncoder:
+    """Writes values into a buffer of its own, which belongs to one thread at a time."""
+
+    cdef uint8_t *buffer
+    cdef Py_ssize_t capacity
+    cdef Py_ssize_t position
+
+    def __cinit__(self):
+        self.buffer = <uint8_t *>malloc(FIRST_BYTES)
+        if self.buffer == NULL:
+            raise MemoryError
+        self.capacity = FIRST_BYTES
+
+    def __dealloc__(self):
+        free(self.buffer)
+
+    def pack(self, value):
+        """The bytes of `value`, or None: declined."""
+        self.position = 0
+        try:
+            self._value(value, 0)
+        # UnicodeEncodeError: a lone surrogate. OverflowError: an int of more than 64 bits.
+        except (_Declined, UnicodeEncodeError, OverflowError):
+            return None
+        return PyBytes_FromStringAndSize(<const char *>self.buffer, self.position)
+
+    cdef uint8_t *_reserve(self, Py_ssize_t count) except NULL:
+        """Room for so many bytes, which are counted as written."""
+        cdef Py_ssize_t end = self.position + count
+        cdef uint8_t *grown
+        if end > self.capacity:
+            if end > BYTES_MAX:
+                raise _decline
+            grown = <uint8_t *>realloc(self.buffer, min(2 * end, BYTES_MAX))
+            if grown == NULL:
+                raise MemoryError
+            self.buffer = grown
+            self.capacity = min(2 * end, BYTES_MAX)
+        grown = self.buffer + self.position
+        self.position = end
+        return grown
+
+    cdef int _byte(self, uint8_t byte) except -1:
+        self._reserve(1)[0] = byte
+        return 0
+
+    cdef int _head8(self, uint8_t type, uint8_t number) except -1:
+        cdef uint8_t *at = self._reserve(2)
+        at[0] = type
+        at[1] = number
+        return 0
+
+    cdef int _head16(self, uint8_t type, uint16_t number) except -1:
+        cdef uint8_t *at = self._reserve(3)
+        at[0] = type
+        number = bswap_16(number)
+        memcpy(at + 1, &number, 2)
+        return 0
+
+    cdef int _head32(self, uint8_t type, uint32_t number) except -1:
+        cdef uint8_t *at = self._reserve(5)
+        at[0] = type
+        number = bswap_32(number)
+        memcpy(at + 1, &number, 4)
+        return 0
+
+    cdef int _head64(self, uint8_t type, uint64_t number) except -1:
+        cdef uint8_t *at = self._reserve(9)
+        at[0] = type
+        number = bswap_64(number)
+        memcpy(at + 1, &number, 8)
+        return 0
+
+    cdef int _value(self, object value, int depth) except -1:
+        cdef object kind = type(value)
+        cdef uint64_t bits
+        cdef double number
+        if kind is str:
+            return self._str(value)
+        if value is None:
+            return self._byte(0xc0)
+        if kind is int:
+            return self._int(value)
+        if kind is bool:
+            return self._byte(0xc3 if value is True else 0xc2)
+        if kind is float:
+            number = PyFloat_AS_DOUBLE(value)
+            memcpy(&bits, &number, 8)
+            return self._head64(0xcb, bits)
+        if kind is dict:
+            return self._dict(value, depth)
+        if kind is list:
+            return self._list(value, depth)
+        if kind is tuple:
+            return self._tuple(value, depth)
+        if kind is bytes:
+            return self._bytes(value)
+        raise _decline
+
+    cdef int _int(self, object value) except -1:
+        cdef int overflow = 0
+        cdef long long number = PyLong_AsLongLongAndOverflow(value, &overflow)
+        if overflow < 0:
+            raise _decline
+        if overflow > 0:
+            return self._head64(0xcf, PyLong_AsUnsignedLongLong(value))
+        if number >= 0:
+            if number < 0x80:
+                return self._byte(<uint8_t>number)
+            if number < 0x100:
+                return self._head8(0xcc, <uint8_t>number)
+            if number < 0x10000:
+                return self._head16(0xcd, <uint16_t>number)
+            if number < 0x100000000:
+                return self._head32(0xce, <uint32_t>number)
+            return self._head64(0xcf, <uint64_t>number)
+        if number >= -0x20:
+            return self._byte(<uint8_t>number)
+        if number >= -0x80:
+            return self._head8(0xd0, <uint8_t>number)
+        if number >= -0x8000:
+            return self._head16(0xd1, <uint16_t>number)
+        if number >= -0x80000000LL:
+            return self._head32(0xd2, <uint32_t>number)
+        return self._head64(0xd3, <uint64_t>number)
+
+    cdef int _str(self, object text) except -1:
+        cdef Py_ssize_t length = 0
+        cdef const char *encoded = PyUnicode_AsUTF8AndSize(text, &length)
+        if length < 32:
+            self._byte(<uint8_t>(0xa0 | length))
+        elif length < 0x100:
+            self._head8(0xd9, <uint8_t>length)
+        elif length < 0x10000:
+            self._head16(0xda, <uint16_t>length)
+        elif length < BYTES_MAX:
+            self._head32(0xdb, <uint32_t>length)
+        else:
+            raise _decline
+        memcpy(self._reserve(length), encoded, length)
+        return 0
+
+    cdef int _bytes(self, object value) except -1:
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(value)
+        if length < 0x100:
+            self._head8(0xc4, <uint8_t>length)
+        elif length < 0x10000:
+            self._head16(0xc5, <uint16_t>length)
+        elif length < BYTES_MAX:
+            self._head32(0xc6, <uint32_t>length)
+        else:
+            raise _decline
+        memcpy(self._reserve(length), PyBytes_AS_STRING(value), length)
+        return 0
+
+    cdef int _container(self, Py_ssize_t count, int depth, uint8_t fixed, uint8_t sixteen) except -1:
+        if depth >= DEPTH_MAX or count > BYTES_MAX:
+            raise _decline
+        if count < 16:
+            return self._byte(<uint8_t>(fixed | count))
+        if count < 0x10000:
+            return self._head16(sixteen, <uint16_t>count)
+        return self._head32(sixteen + 1, <uint32_t>count)
+
+    cdef int _list(self, object value, int depth) except -1:
+        cdef Py_ssize_t index
+        cdef Py_ssize_t count = PyList_GET_SIZE(value)
+        self._container(count, depth, 0x90, 0xdc)
+        for index in range(count):
+            self._value(<object>PyList_GET_ITEM(value, index), depth + 1)
+        return 0
+
+    cdef int _tuple(self, object value, int depth) except -1:
+        cdef Py_ssize_t index
+        cdef Py_ssize_t count = PyTuple_GET_SIZE(value)
+        self._container(count, depth, 0x90, 0xdc)
+        for index in range(count):
+            self._value(<object>PyTuple_GET_ITEM(value, index), depth + 1)
+        return 0
+
+    cdef int _dict(self, object value, int depth) except -1:
+        cdef Py_ssize_t place = 0
+        cdef PyObject *key
+        cdef PyObject *item
+        self._container(PyDict_Size(value), depth, 0x80, 0xde)
+        while PyDict_Next(value, &place, &key, &item):
+            self._key(<object>key)
+            self._value(<object>item, depth + 1)
+        return 0
+
+    cdef int _key(self, object key) except -1:
+        kind = type(key)
+        if kind is str:
+            return self._str(key)
+        # A tuple could be a key here, and not in every language.
+        if kind is tuple:
+            raise _decline
+        return self._value(key, 0)
+
+
+cdef struct Reader:
+    const uint8_t *at
+    const uint8_t *end
+
+
+cdef list _keys = [None] * KEYS
+
+
+def decode_plain(bytes message not None):
+    """The one value in `message`, or DECLINED."""
+    cdef Reader reader
+    reader.at = <const uint8_t *>PyBytes_AS_STRING(message)
+    reader.end = reader.at + PyBytes_GET_SIZE(message)
+    try:
+        value = _read(&reader, 0)
+    except (_Declined, UnicodeDecodeError):
+        return DECLINED
+    return value if reader.at == reader.end else DECLINED
+
+
+cdef const uint8_t *_take(Reader *reader, uint64_t count) except NULL:
+    """So many bytes, and go past them."""
+    cdef const uint8_t *taken = reader.at
+    if count > <uint64_t>(reader.end - reader.at):
+        raise _decline
+    reader.at += count
+    return taken
+
+
+cdef uint16_t _read16(Reader *reader) except? 0xffff:
+    cdef uint16_t number
+    memcpy(&number, _take(reader, 2), 2)
+    return bswap_16(number)
+
+
+cdef uint32_t _read32(Reader *reader) except? 0xffffffff:
+    cdef uint32_t number
+    memcpy(&number, _take(reader, 4), 4)
+    return bswap_32(number)
+
+
+cdef uint64_t _read64(Reader *reader) except? 0xffffffffffffffff:
+    cdef uint64_t number
+    memcpy(&number, _take(reader, 8), 8)
+    return bswap_64(number)
+
+
+cdef object _read(Reader *reader, int depth):
+    cdef uint8_t head = _take(reader, 1)[0]
+    cdef uint32_t bits32
+    cdef uint64_t bits64
+    cdef float single
+    cdef double number
+    if head < 0x80:
+        return head
+    if head < 0x90:
+        return _read_dict(reader, head & 0x0f, depth)
+    if head < 0xa0:
+        return _read_list(reader, head & 0x0f, depth)
+    if head < 0xc0:
+        return _read_str(reader, head & 0x1f)
+    if head >= 0xe0:
+        return <int>head - 0x100
+    if head == 0xc0:
+        return None
+    if head == 0xc2:
+        return False
+    if head == 0xc3:
+        return True
+    if head == 0xcb:
+        bits64 = _read64(reader)
+        memcpy(&number, &bits64, 8)
+        return number
+    if head == 0xcc:
+        return _take(reader, 1)[0]
+    if head == 0xcd:
+        return _read16(reader)
+    if head == 0xce:
+        return _read32(reader)
+    if head == 0xcf:
+        return _read64(reader)
+    if head == 0xd9:
+        return _read_str(reader, _take(reader, 1)[0])
+    if head == 0xda:
+        return _read_str(reader, _read16(reader))
+    if head == 0xdb:
+        return _read_str(reader, _read32(reader))
+    if head == 0xdc:
+        return _read_list(reader, _read16(reader), depth)
+    if head == 0xdd:
+        return _read_list(reader, _read32(reader), depth)
+    if head == 0xde:
+        return _read_dict(reader, _read16(reader), depth)
+    if head == 0xdf:
+        return _read_dict(reader, _read32(reader), depth)
+    if head == 0xc4:
+        return _read_bytes(reader, _take(reader, 1)[0])
+    if head == 0xc5:
+        return _read_bytes(reader, _read16(reader))
+    if head == 0xc6:
+        return _read_bytes(reader, _read32(reader))
+    if head == 0xd0:
+        return <signed char>_take(reader, 1)[0]
+    if head == 0xd1:
+        return <short>_read16(reader)
+    if head == 0xd2:
+        return <int>_read32(reader)
+    if head == 0xd3:
+        return <int64_t>_read64(reader)
+    if head == 0xca:
+        bits32 = _read32(reader)
+        memcpy(&single, &bits32, 4)
+        return <double>single
+    raise _decline
+
+
+cdef object _read_str(Reader *reader, uint32_t length):
+    cdef const uint8_t *text = _take(reader, length)
+    return PyUnicode_DecodeUTF8(<const char *>text, length, NULL)
+
+
+cdef object _read_bytes(Reader *reader, uint32_t length):
+    cdef const uint8_t *taken = _take(reader, length)
+    return PyBytes_FromStringAndSize(<const char *>taken, length)
+
+
+cdef object _read_list(Reader *reader, uint32_t count, int depth):
+    cdef Py_ssize_t index
+    # Each item has a byte at least: no list longer than the message is made, whatever it says.
+    if depth >= DEPTH_MAX or count > <uint64_t>(reader.end - reader.at):
+        raise _decline
+    items = PyList_New(count)
+    for index in range(count):
+        item = _read(reader, depth + 1)
+        Py_INCREF(item)
+        PyList_SET_ITEM(items, index, item)
+    return items
+
+
+cdef object _read_dict(Reader *reader, uint32_t count, int depth):
+    cdef uint32_t index
+    cdef dict fields
+    if depth >= DEPTH_MAX or count > <uint64_t>(reader.end - reader.at):
+        raise _decline
+    fields = {}
+    for index in range(count):
+        key = _read_key(reader)
+        fields[key] = _read(reader, depth + 1)
+    return fields
+
+
+cdef object _read_key(Reader *reader):
+    """A key: for a short str the same object as last time, whose hash is known."""
+    cdef uint8_t head
+    cdef Py_ssize_t place
+    cdef uint32_t length
+    cdef const uint8_t *text
+    cdef Py_ssize_t cached_length = 0
+    cdef const char *cached_text
+    if reader.at == reader.end:
+        raise _decline
+    head = reader.at[0]
+    if 0xa0 < head < 0xc0:
+        length = head & 0x1f
+        reader.at += 1
+        text = _take(reader, length)
+        place = (length * 31 + text[0] * 7 + text[length - 1] + text[length >> 1] * 3) & (KEYS - 1)
+        cached = _keys[place]
+        if cached is not None:
+            cached_text = PyUnicode_AsUTF8AndSize(cached, &cached_length)
+            if <uint32_t>cached_length == length and memcmp(cached_text, text, length) == 0:
+                return cached
+        key = PyUnicode_DecodeUTF8(<const char *>text, length, NULL)
+        _keys[place] = key
+        return key
+    # A container is no key: msgpack says so.
+    if head < 0xa0 and head >= 0x80 or 0xdc <= head <= 0xdf:
+        raise _decline
+    return _read(reader, 0)
