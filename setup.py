@@ -25,4 +25,6 @@ def compiled(name: str, core: tuple[str, ...] = ()) -> Extension:
     )
 
 
-setup(ext_modules=[compiled("_binding", ("channel", "ring", "segment", "waiter")), compiled("_plain_values")])
+setup(
+    ext_modules=[compiled("_binding", ("bus_guard", "channel", "ring", "segment", "waiter")), compiled("_plain_values")]
+)

@@ -36,6 +36,7 @@ struct shm_channel {
     struct shm_producer producer;
     struct shm_consumer consumer;
     struct shm_waiter waiter;
+    const atomic_bool *lost; /* the peer has truncated the segment */
     int socket_fd;
     uint64_t receive_timeout_ns; /* as SO_RCVTIMEO was last set; 0: never */
     uint32_t max_message;
@@ -98,6 +99,7 @@ static int open_channel(shm_channel **out, const struct shm_segment *segment, en
     enum shm_ring_index out_ring = side == SHM_DIALER ? SHM_RING_TO_ACCEPTOR : SHM_RING_TO_DIALER;
     enum shm_ring_index in_ring = side == SHM_DIALER ? SHM_RING_TO_DIALER : SHM_RING_TO_ACCEPTOR;
     channel->segment = *segment;
+    channel->lost = shm_bus_guard_lost(segment->guard);
     channel->max_message = options->max_message;
     shm_producer_init(&channel->producer, &segment->header->rings[out_ring], shm_segment_data(segment, out_ring),
                       segment->ring_capacity);
@@ -148,6 +150,11 @@ void shm_channel_set_max_message(shm_channel *channel, uint32_t max_message)
     channel->max_message = max_message;
 }
 
+static bool is_lost(const shm_channel *channel)
+{
+    return atomic_load_explicit(channel->lost, memory_order_relaxed);
+}
+
 static void ring_doorbell(shm_channel *channel)
 {
     static const uint8_t doorbell = SHM_DOORBELL_BYTE;
@@ -194,6 +201,8 @@ int shm_channel_send(shm_channel *channel, const void *message, size_t length)
         return -EMSGSIZE;
     if (channel->sending && channel->sent > length)
         return -EINVAL;
+    if (is_lost(channel))
+        return -EPROTO;
     const uint8_t *bytes = message;
     const size_t sent_before = channel->sent;
     do {
@@ -260,12 +269,15 @@ static void release_record(shm_channel *channel)
 
 int shm_channel_peek(shm_channel *channel, const uint8_t **message, size_t *length)
 {
+    if (is_lost(channel))
+        return -EPROTO;
     while (!channel->showing_assembly) {
         const uint8_t *payload;
         uint32_t bytes, flags;
         int rc = shm_ring_peek(&channel->consumer, &payload, &bytes, &flags);
+        /* An empty ring is also what it looks like where this look has met the loss. */
         if (rc <= 0)
-            return rc;
+            return rc == 0 && is_lost(channel) ? -EPROTO : rc;
         if (flags == 0 && channel->assembled == 0) {
             if (bytes > channel->max_message)
                 return -EMSGSIZE;
@@ -308,8 +320,8 @@ static bool is_ready(shm_channel *channel)
 {
     if (channel->showing_assembly || shm_ring_has_record(&channel->consumer))
         return true;
-    /* An error counts as ready: shm_channel_send meets and reports it. */
-    return channel->sending && shm_ring_has_room(&channel->producer, channel->wanted) != 0;
+    /* An error counts as ready: shm_channel_send meets and reports it, or shm_channel_peek. */
+    return (channel->sending && shm_ring_has_room(&channel->producer, channel->wanted) != 0) || is_lost(channel);
 }
 
 static int ready(shm_channel *channel)
@@ -340,7 +352,7 @@ static bool spin(shm_channel *channel, uint64_t until_ns, uint64_t *clock_ns)
 int shm_channel_park(shm_channel *channel)
 {
     if (channel->showing_assembly || shm_ring_park(&channel->consumer, channel->awake) ||
-        (channel->sending && shm_ring_await_room(&channel->producer, channel->wanted) != 0)) {
+        (channel->sending && shm_ring_await_room(&channel->producer, channel->wanted) != 0) || is_lost(channel)) {
         shm_channel_unpark(channel);
         return ready(channel);
     }

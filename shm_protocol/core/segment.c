@@ -28,6 +28,11 @@ static int map_file(struct shm_segment *segment, int fd)
         return -errno;
     segment->header = memory;
     segment->bytes = (size_t)file.st_size;
+    segment->guard = shm_bus_guard_begin(memory, segment->bytes);
+    if (segment->guard == NULL) {
+        shm_segment_close(segment);
+        return -ENOMEM;
+    }
     return 0;
 }
 
@@ -87,6 +92,7 @@ int shm_segment_attach(struct shm_segment *segment, int fd)
 
 void shm_segment_close(struct shm_segment *segment)
 {
+    shm_bus_guard_end(segment->guard);
     if (segment->header != NULL)
         munmap(segment->header, segment->bytes);
     *segment = (struct shm_segment){0};

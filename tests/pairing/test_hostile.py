@@ -184,7 +184,7 @@ def test_a_garbage_segment_is_refused(pair: Pair, contents: bytes) -> None:
 
 @over_shm
 @pytest.mark.parametrize(
-    "attack", ["tail too far", "tail unaligned", "bad length", "bad flags", "bad frame", "bad doorbell"]
+    "attack", ["tail too far", "tail unaligned", "bad length", "bad flags", "bad frame", "bad doorbell", "truncated"]
 )
 def test_a_peer_that_spoils_its_ring_is_closed(pair: Pair, attack: str) -> None:
     segment = make_segment(HEADER_WORDS.pack(MAGIC, 1, RING_BYTES, SEGMENT_BYTES))
@@ -205,6 +205,8 @@ def test_a_peer_that_spoils_its_ring_is_closed(pair: Pair, attack: str) -> None:
                 flags = 0x80
             os.pwrite(segment.fd, struct.pack("<II", length, flags) + payload, 0x1000)
             os.pwrite(segment.fd, struct.pack("<Q", tail), 0x80)
+            if attack == "truncated":
+                os.ftruncate(segment.fd, 0)
             connection.sendall(b"\x02" if attack == "bad doorbell" else b"\x01")
             assert is_closed(connection)
     finally:

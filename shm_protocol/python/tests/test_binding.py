@@ -340,3 +340,11 @@ def test_a_ring_capacity_that_cannot_be_is_refused() -> None:
 def test_a_descriptor_that_cannot_be_mapped_is_an_os_error() -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
         Channel(9999, 9999, max_message=MAX_MESSAGE)
+
+
+def test_a_peer_that_truncates_the_segment_is_an_error_and_nobody_dies(ends: Ends) -> None:
+    assert ends.dialer.send(b"before")
+    os.ftruncate(ends.memory, 0)
+    for touch in (ends.acceptor.try_receive, lambda: ends.dialer.receive(HANG_NS)):
+        with pytest.raises(ProtocolError):
+            touch()
