@@ -250,6 +250,9 @@ cdef class PlainEncoder:
 cdef struct Reader:
     const uint8_t *at
     const uint8_t *end
+    # Values that containers have announced and that are still to come. Each takes a byte at least: no container is made
+    # for more than the message can hold, nor all of them together.
+    uint64_t announced
 
 
 cdef list _keys = [None] * KEYS
@@ -260,6 +263,7 @@ def decode_plain(bytes message not None):
     cdef Reader reader
     reader.at = <const uint8_t *>PyBytes_AS_STRING(message)
     reader.end = reader.at + PyBytes_GET_SIZE(message)
+    reader.announced = 0
     try:
         value = _read(&reader, 0)
     except (_Declined, UnicodeDecodeError):
@@ -373,13 +377,19 @@ cdef object _read_bytes(Reader *reader, uint32_t length):
     return PyBytes_FromStringAndSize(<const char *>taken, length)
 
 
+cdef int _announce(Reader *reader, uint64_t values, int depth) except -1:
+    if depth >= DEPTH_MAX or reader.announced + values > <uint64_t>(reader.end - reader.at):
+        raise _decline
+    reader.announced += values
+    return 0
+
+
 cdef object _read_list(Reader *reader, uint32_t count, int depth):
     cdef Py_ssize_t index
-    # Each item has a byte at least: no list longer than the message is made, whatever it says.
-    if depth >= DEPTH_MAX or count > <uint64_t>(reader.end - reader.at):
-        raise _decline
+    _announce(reader, count, depth)
     items = PyList_New(count)
     for index in range(count):
+        reader.announced -= 1
         item = _read(reader, depth + 1)
         Py_INCREF(item)
         PyList_SET_ITEM(items, index, item)
@@ -389,10 +399,10 @@ cdef object _read_list(Reader *reader, uint32_t count, int depth):
 cdef object _read_dict(Reader *reader, uint32_t count, int depth):
     cdef uint32_t index
     cdef dict fields
-    if depth >= DEPTH_MAX or count > <uint64_t>(reader.end - reader.at):
-        raise _decline
+    _announce(reader, 2 * <uint64_t>count, depth)
     fields = {}
     for index in range(count):
+        reader.announced -= 2
         key = _read_key(reader)
         fields[key] = _read(reader, depth + 1)
     return fields
@@ -426,3 +436,65 @@ cdef object _read_key(Reader *reader):
     if head < 0xa0 and head >= 0x80 or 0xdc <= head <= 0xdf:
         raise _decline
     return _read(reader, 0)
+
+
+def holds_what_it_announces(bytes message not None):
+    """Whether `message` is one value whose containers, texts and bytes are all there. It says nothing of their contents.
+
+    To be asked before msgpack is: it makes room for each container as it is announced, so that nested ones could
+    announce a thousand times what the message holds.
+    """
+    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(message)
+    cdef uint64_t left = PyBytes_GET_SIZE(message)
+    cdef uint64_t values = 1
+    cdef uint64_t head_bytes
+    cdef uint64_t body_bytes
+    cdef uint64_t count
+    cdef uint8_t head
+    cdef uint8_t index
+    while values > 0:
+        if values > left:
+            return False
+        head = at[0]
+        values -= 1
+        head_bytes, body_bytes, count = 1, 0, 0
+        if head < 0x80 or head >= 0xe0 or head == 0xc0 or head == 0xc2 or head == 0xc3:
+            pass
+        elif head < 0x90:
+            count = 2 * (head & 0x0f)
+        elif head < 0xa0:
+            count = head & 0x0f
+        elif head < 0xc0:
+            body_bytes = head & 0x1f
+        elif head == 0xc1:
+            return False
+        elif 0xca <= head <= 0xd3:
+            # float32, float64, uint8 to uint64, int8 to int64
+            body_bytes = 4 if head == 0xca else 8 if head == 0xcb else 1 << ((head - 0xcc) & 3)
+        elif 0xd4 <= head <= 0xd8:
+            body_bytes = 1 + (1 << (head - 0xd4))
+        else:
+            # A length or a count of 1, 2 or 4 bytes.
+            if head <= 0xc9:
+                head_bytes = 1 << ((head - 0xc4) % 3)
+            elif head <= 0xdb:
+                head_bytes = 1 << (head - 0xd9)
+            else:
+                head_bytes = 2 if head == 0xdc or head == 0xde else 4
+            if head_bytes >= left:
+                return False
+            for index in range(head_bytes):
+                count = count << 8 | at[1 + index]
+            head_bytes += 1
+            if head == 0xde or head == 0xdf:
+                count *= 2
+            elif head != 0xdc and head != 0xdd:
+                # An extension has its type before its bytes.
+                body_bytes = count + (1 if 0xc7 <= head <= 0xc9 else 0)
+                count = 0
+        if head_bytes + body_bytes > left:
+            return False
+        at += head_bytes + body_bytes
+        left -= head_bytes + body_bytes
+        values += count
+    return left == 0

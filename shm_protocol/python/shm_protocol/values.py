@@ -21,7 +21,7 @@ from msgpack import ExtType, Timestamp, unpackb
 from .errors import EncodeError, ProtocolError
 
 try:
-    from ._plain_values import DECLINED, PlainEncoder, decode_plain
+    from ._plain_values import DECLINED, PlainEncoder, decode_plain, holds_what_it_announces
 except ImportError:
     # The socket transport does without anything compiled.
     DECLINED = object()
@@ -36,6 +36,10 @@ except ImportError:
     def decode_plain(message: bytes) -> object:  # noqa: ARG001
         """DECLINED."""
         return DECLINED
+
+    def holds_what_it_announces(message: bytes) -> bool:  # noqa: ARG001
+        """True: msgpack has to find out."""
+        return True
 
 
 MAX_DEPTH_SENT: Final = 500
@@ -151,6 +155,10 @@ def decode(data: bytes) -> Any:
 
 def decode_closely(data: bytes) -> Any:
     """The same by msgpack alone, for whatever is not plain."""
+    if not holds_what_it_announces(data):
+        raise ProtocolError(
+            f"a message of {len(data)} bytes does not decode: it is cut short, or goes on after its value"
+        )
     try:
         return unpackb(data, timestamp=3, strict_map_key=False, ext_hook=_unpack_ext)
     # ValueError: no MessagePack, cut short, or a value out of range; TypeError: an unhashable key; OverflowError: a

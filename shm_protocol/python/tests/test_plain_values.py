@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from shm_protocol import EncodeError, ProtocolError, values
-from shm_protocol._plain_values import DECLINED, PlainEncoder, decode_plain
+from shm_protocol._plain_values import DECLINED, PlainEncoder, decode_plain, holds_what_it_announces
 from tagged import is_same, load, to_value
 
 SCALARS = (
@@ -24,8 +25,8 @@ EDGES = [0, 31, 32, 127, 128, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 
 
 def by_msgpack(message: bytes) -> object:
     try:
-        return values.decode_closely(message)
-    except ProtocolError:
+        return msgpack.unpackb(message, timestamp=3, strict_map_key=False, ext_hook=lambda code, data: (code, data))
+    except (ValueError, TypeError, OverflowError):
         return ProtocolError
 
 
@@ -112,3 +113,33 @@ def test_keys_that_share_a_place_in_the_cache_stay_apart() -> None:
     for _ in range(2):
         for key in keys:
             assert decode_plain(values.Packer().pack({key: 1})) == {key: 1}
+
+
+@given(st.binary(max_size=60))
+@example(b"\xd4\x05")
+@example(b"\xd8\x05" + bytes(16))
+@example(b"\xc7\x03\x05abc")
+@example(b"\xc9\x00\x00\x00\x01\x05")
+@example(b"\xc1")
+@example(b"\x92\xcc\x01\xd3" + bytes(8))
+def test_what_msgpack_takes_is_held_to_hold_what_it_announces(message: bytes) -> None:
+    assert holds_what_it_announces(message) or by_msgpack(message) is ProtocolError
+
+
+@given(PLAIN, st.data())
+def test_a_message_that_is_cut_short_or_goes_on_does_not_hold_what_it_announces(
+    value: Any, data: st.DataObject
+) -> None:
+    message = values.Packer().pack([value, msgpack.ExtType(1, b"abc"), msgpack.Timestamp(1, 2)])
+    assert holds_what_it_announces(message)
+    assert not holds_what_it_announces(message[: data.draw(st.integers(0, len(message) - 1))])
+    assert not holds_what_it_announces(message + b"\xc0")
+
+
+def test_nested_containers_cannot_announce_more_than_the_message_holds() -> None:
+    # An extension, so that it is not for decode_plain; then 200 lists, each of as many values as there are bytes.
+    lists = b"\xdd\x00\x3f\x00\x00"
+    message = b"\x92\xd4\x01\x00" + lists * 200 + bytes(0x400000 - 1000)
+    assert decode_plain(message) is DECLINED
+    with pytest.raises(ProtocolError, match="cut short"):
+        values.decode(message)
