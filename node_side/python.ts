@@ -32,11 +32,11 @@ export class Python {
   }
 
   predict(text: string): Promise<Prediction> {
-    return this.call<Prediction>("ml_service.predict", [text]);
+    return this.call<Prediction>("ml_service.predict", [text], { idempotent: true });
   }
 
   predictBatch(texts: readonly string[]): Promise<Prediction[]> {
-    return this.call<Prediction[]>("ml_service.predict_batch", [texts]);
+    return this.call<Prediction[]>("ml_service.predict_batch", [texts], { idempotent: true });
   }
 
   /** Calls an exposed Python function. Rejects with BridgeError. */

@@ -7,7 +7,7 @@ import { type Binding, loadBinding } from "./binding";
 import { checkMaxMessage, readSettings, SOCKET_NAME } from "./config";
 import { Connection, type ConnectionInfo } from "./connection";
 import type { ServedCall } from "./current_call";
-import { type BridgeError, CallTimeout, ConnectionClosed, mergeStacks, PeerUnavailable } from "./errors";
+import { type BridgeError, CallTimeout, ConnectionClosed, mergeStacks, PeerGone, PeerUnavailable } from "./errors";
 import { type Exposables, ExposedFunctions } from "./exposed";
 import { MAX_CHAIN, type Meta } from "./frames";
 import type { TransportKind } from "./handshake";
@@ -48,9 +48,14 @@ export interface CallOptions {
   traceparent?: string;
   /** Call this peer, one of `connections`. Default: see {@link Bridge.call}. */
   connection?: ConnectionInfo;
+  /**
+   * Running it twice does no harm: where its worker goes away before it has answered, the call is made once more, at
+   * another worker and within the same time. Default: false, and a call that may have run is never made again.
+   */
+  idempotent?: boolean;
 }
 
-export interface StreamOptions extends CallOptions {
+export interface StreamOptions extends Omit<CallOptions, "idempotent"> {
   /** How long the whole stream may take, in milliseconds. Default: for ever. */
   timeoutMs?: number;
   /** How many items may be on their way, 1 to 65,536. Default: 64. */
@@ -173,13 +178,22 @@ export class Bridge extends EventEmitter<BridgeEvents> {
    * @throws RemoteError where the function raised, and every other error of PROTOCOL.md section 9.
    */
   async call<T = Value>(method: string, args: readonly unknown[] = [], options: CallOptions = {}): Promise<T> {
+    const began = options.idempotent === true ? performance.now() : 0;
     try {
       const { connection, meta, timeoutMs } = this.route(method, options, DEFAULT_TIMEOUT_MS);
       return (await connection.session.call(method, args, { timeoutMs, signal: options.signal, meta })) as T;
     } catch (error) {
+      const left = options.idempotent === true && error instanceof PeerGone ? this.leftForAnother(options, began) : 0;
+      if (left > 0) return this.call<T>(method, args, { ...options, timeoutMs: left, idempotent: false });
       // Made where the answer came in: only here it is known who waits for it.
       throw mergeStacks(error);
     }
+  }
+
+  /** Milliseconds in which another worker may answer, or 0: there is none to ask, or none may be asked. */
+  private leftForAnother(options: CallOptions, began: number): number {
+    if (this.workers === 0 || options.connection !== undefined || callBeingServed() !== undefined) return 0;
+    return (options.timeoutMs ?? DEFAULT_TIMEOUT_MS) - (performance.now() - began);
   }
 
   /**

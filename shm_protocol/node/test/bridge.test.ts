@@ -80,6 +80,61 @@ for (const [name, transport, dialing] of variants) {
       });
     });
 
+    /** Workers that tell who was asked; the one that is asked first goes away without an answer. */
+    async function withMortalWorkers(
+      names: readonly string[],
+      body: (context: { bridge: Bridge; asked: string[] }) => Promise<void>,
+    ): Promise<void> {
+      await withBridge({}, async ({ bridge, path }) => {
+        const asked: string[] = [];
+        for (const worker of names) {
+          const peer: Peer = await dial(path, {
+            transport,
+            ...dialing,
+            expose: {
+              who: (): Value | Promise<Value> => {
+                asked.push(worker);
+                if (asked.length > 1) return worker;
+                setImmediate(() => { peer.connection.close(); });
+                return new Promise<Value>(() => undefined);
+              },
+            },
+          });
+        }
+        await body({ bridge, asked });
+      });
+    }
+
+    test("an idempotent call whose worker goes away is made once more, at another worker", async () => {
+      await withMortalWorkers(["a", "b"], async ({ bridge, asked }) => {
+        const answer = await bridge.call("who", [], { idempotent: true });
+        assert.deepEqual([...asked].sort(), ["a", "b"]);
+        assert.equal(answer, asked[1]);
+      });
+    });
+
+    test("a call that is not marked idempotent is never made again", async () => {
+      await withMortalWorkers(["a", "b"], async ({ bridge, asked }) => {
+        await assert.rejects(bridge.call("who"), PeerGone);
+        assert.equal(asked.length, 1);
+        await bridge.call("who");
+        assert.equal(asked.length, 2);
+      });
+    });
+
+    test("where no other worker is left, or one was named, an idempotent call fails as any other", async () => {
+      await withMortalWorkers(["a"], async ({ bridge, asked }) => {
+        await assert.rejects(bridge.call("who", [], { idempotent: true }), PeerGone);
+        assert.equal(asked.length, 1);
+      });
+      await withMortalWorkers(["a", "b"], async ({ bridge, asked }) => {
+        const [connection] = bridge.connections;
+        assert.ok(connection);
+        await assert.rejects(bridge.call("who", [], { idempotent: true, connection }), PeerGone);
+        assert.equal(asked.length, 1);
+      });
+    });
+
     test("messages of every size arrive whole, both ways at once", async () => {
       await withBridge({ expose: { echo: (bytes: Uint8Array) => bytes } }, async ({ bridge, path }) => {
         const peer = await dial(path, { transport, ...dialing, expose: { echo: (bytes: Uint8Array) => bytes } });
