@@ -5,7 +5,7 @@ CORES := $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up bench bench-quick bench-setup test lint test-c test-node test-python test-compose clean FORCE
+.PHONY: help setup up bench bench-quick bench-setup test lint test-c test-node test-python test-compose model clean FORCE
 
 venv := .venv
 python := $(venv)/bin/python
@@ -34,6 +34,7 @@ help:
 	@echo 'make test-node     the TypeScript library and server'
 	@echo 'make test-python   the Python library and all that needs both languages'
 	@echo 'make test-compose  the containers; needs a Docker engine and Compose'
+	@echo 'make model         verify the model of the ring with Spin'
 	@echo 'make setup         only install and build'
 	@echo 'make clean         remove everything that was installed or built here'
 	@echo
@@ -75,6 +76,9 @@ test-python: setup $(dev_packages)
 # After the rest: it is the slowest, and it builds what the rest has found sound.
 test-compose: setup $(dev_packages)
 	$(python) -m pytest -rs tests/test_compose.py
+
+model:
+	@shm_protocol/model/run
 
 clean:
 	rm -rf .venv .make node_modules bench/peers/node_modules
