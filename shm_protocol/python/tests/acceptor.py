@@ -114,7 +114,10 @@ class Acceptor:
         with contextlib.ExitStack() as undo:
             undo.callback(connected.close)
             connected.settimeout(HANG_S)
-            header = handshake.decode_header(read_exactly(connected, handshake.HEADER.size))
+            first = read_exactly(connected, handshake.HEADER.size)
+            if not first:
+                return None  # somebody has only looked whether anybody listens
+            header = handshake.decode_header(first)
             hello = handshake.decode_hello(read_exactly(connected, header.body_bytes))
             self.hellos.append(hello)
             refusal = self.refusal
