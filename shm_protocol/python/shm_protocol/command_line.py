@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from . import doctor, handshake
+from .client import DEFAULT_MAX_CONNECTIONS
 from .config import Settings
 from .doctor import Finding, Options, Status
 
@@ -73,7 +74,7 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--connections",
         type=_count,
-        default=doctor.DEFAULT_MAX_CONNECTIONS,
+        default=DEFAULT_MAX_CONNECTIONS,
         metavar="N",
         help="how many connections there are to be: gunicorn workers, and threads that call (default: %(default)s)",
     )

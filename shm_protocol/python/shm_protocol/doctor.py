@@ -339,7 +339,8 @@ def check_sharing_alone(settings: Settings) -> Finding:
     directory, shm = settings.path.parent, shm_transport.SHM_DIRECTORY
     if machine.mount_of(directory).point == Path("/"):
         detail = f"{directory} lies in this container's own file system, which no other container sees"
-        return Finding("sharing", "warning", detail, f"{ONE_VOLUME}, with SHM_POLYGLOT_DIR inside it")
+        fix = f"{ONE_VOLUME}, with SHM_POLYGLOT_DIR inside it; fine if the Node side is to run in this container"
+        return Finding("sharing", "warning", detail, fix)
     # Docker's own has this source; a volume's is what `device` says.
     if _uses_memory(settings) and machine.mount_of(shm).source == "shm":
         detail = f"{shm} is the one that the engine makes for each container"

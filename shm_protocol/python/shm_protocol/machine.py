@@ -37,11 +37,7 @@ def mount_of(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> Moun
 
 def in_container() -> bool:
     """Whether this looks like the inside of a container. An engine need not leave any of these marks."""
-    return (
-        any(mark.exists() for mark in CONTAINER_MARKS)
-        or "KUBERNETES_SERVICE_HOST" in os.environ
-        or mount_of(Path("/")).kind == "overlay"
-    )
+    return any(mark.exists() for mark in CONTAINER_MARKS) or "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 def cpu_quota(cgroup: Path = Path("/proc/self/cgroup"), mounted: Path = CGROUPS) -> float:

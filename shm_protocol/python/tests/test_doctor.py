@@ -19,7 +19,7 @@ import shm_protocol
 from acceptor import Acceptor, read_exactly
 from doctor_runs import DOCTOR, HANG_S, mounted, run, shm_of
 from shm_protocol import command_line, doctor, handshake, machine, node_installation, shm_transport
-from shm_protocol.config import Settings
+from shm_protocol.config import Settings, TransportChoice
 from shm_protocol.doctor import Finding, Options
 from shm_protocol.handshake import HEADER, Refusal, Welcome
 
@@ -106,7 +106,7 @@ def test_a_setting_that_cannot_be_is_named_and_the_rest_is_examined_all_the_same
     listen: Listen, path: Path, variable: str, value: str
 ) -> None:
     listen().serve_in_background()
-    found = examine(path, **{variable: value})
+    found = examine(path, HANG_S, **{variable: value})
     assert found["settings"].status == "failed"
     assert variable in found["settings"].detail
     assert value in found["settings"].detail
@@ -446,10 +446,11 @@ def test_a_peer_that_answers_byte_by_byte_is_given_up_at_the_time_limit(path: Pa
     ids=str,
 )
 def test_whatever_answers_there_is_a_finding(
-    path: Path, transport: str, answer: bytes, check: str, status: str, detail: str
+    path: Path, transport: TransportChoice, answer: bytes, check: str, status: str, detail: str
 ) -> None:
     with stranger(path, answer):
-        found = examine(path, SHM_POLYGLOT_TRANSPORT=transport)
+        findings = doctor.check_peer(Settings(path, transport=transport), HANG_S)
+    found = {finding.check: finding for finding in findings}
     assert (found[check].status, detail in found[check].detail) == (status, True), found[check]
     if check == "versions":
         assert found["handshake"].status == "ok"
