@@ -138,6 +138,7 @@ def test_a_node_with_as_many_connections_as_it_takes_is_found(project: Path, pat
     assert code == 1
     assert "maxConnections" in found["handshake"]["detail"]
     assert "maxConnections" in found["handshake"]["fix"]
+    assert found["sharing"]["status"] == "skipped"
 
 
 def test_a_node_of_another_major_version_is_named_on_both_counts(project: Path, path: Path) -> None:
