@@ -106,6 +106,23 @@ const functions = {
     throw new Refusal("no more", null);
   },
   exit: () => process.exit(3),
+  /** Milliseconds since 1970, as the clock on the wall has it. */
+  timeOfDay: () => Date.now(),
+  /** Holds the event loop. */
+  block: (ms: number) => {
+    for (const end = performance.now() + ms; performance.now() < end; );
+    return "done";
+  },
+  /** Answers, and leaves a promise behind that rejects and that nobody awaits. */
+  forgetRejection: (message: string) => {
+    void Promise.reject(new Refusal(message, null));
+    return "answered";
+  },
+  /** Takes memory until there is none. */
+  hoard: () => {
+    const hoarded: number[][] = [];
+    for (;;) hoarded.push(new Array<number>(100_000).fill(1.5));
+  },
 };
 
 const driver = {

@@ -23,7 +23,11 @@ const DEFAULT_CREDIT = 64;
 const DEFAULT_MAX_CONNECTIONS = 256;
 
 export interface ListenOptions {
-  /** What peers may call. More can be exposed later. */
+  /**
+   * What peers may call. More can be exposed later. What a function returns, throws or rejects with goes to its caller. A
+   * promise that it starts and nobody awaits is Node's to judge: by default a rejection of one ends the process. A
+   * function that computes for long holds everybody up, and is named in the log past a second.
+   */
   expose?: Exposables;
   /** The socket. Default: `node.sock` in `$SHM_POLYGLOT_DIR`. */
   path?: string;

@@ -4,6 +4,7 @@
  */
 
 import { runAs } from "./current_call";
+import { turnBegins } from "./held_loop";
 
 /** How long one turn waits for a message, in nanoseconds, shared by all channels that are polled. */
 const POLL_NS = 2000;
@@ -42,6 +43,7 @@ export class Poller {
   };
 
   private pollAll(): void {
+    turnBegins();
     const pollNs = Math.ceil(POLL_NS / this.polled.length);
     // What is added meanwhile is at the end and gets its turn too.
     for (let index = 0; index < this.polled.length; ) {

@@ -39,6 +39,7 @@ import {
   readFrame,
   renumberRequest,
 } from "./frames";
+import { HELD_MS, heldMs } from "./held_loop";
 import type { Logger } from "./log";
 import { acquireEncoder, Decoder, type Encoder, releaseEncoder, type Value } from "./values";
 
@@ -342,9 +343,11 @@ export class Session implements FrameSink, ServingSession {
     try {
       result = runServed(call, exposed, args);
     } catch (error) {
+      this.checkHeld(method);
       this.answerThrown(call, error);
       return;
     }
+    this.checkHeld(method);
     if (isThenable(result)) {
       this.serving.set(id, call);
       Promise.resolve(result).then(
@@ -383,9 +386,26 @@ export class Session implements FrameSink, ServingSession {
   }
 
   private async serveNotification(call: ServedCall, exposed: ExposedFunction, args: Value[]): Promise<void> {
-    const result = await runServed(call, exposed, args);
+    let running: unknown;
+    try {
+      running = runServed(call, exposed, args);
+    } finally {
+      this.checkHeld(call.method);
+    }
+    const result = await running;
     const iterator = iteratorOf(result);
     if (iterator !== undefined) await closeIterator(iterator);
+  }
+
+  /** A function has returned, or awaits something. If it kept everybody else waiting until now, the log names it. */
+  private checkHeld(method: string): void {
+    const ms = heldMs();
+    if (ms < HELD_MS) return;
+    this.log.warn("a function held the event loop: nobody else was served meanwhile", {
+      method,
+      ms: Math.round(ms),
+      peer: this.peer,
+    });
   }
 
   onCancel(id: number): void {

@@ -14,6 +14,7 @@ import {
   RING_FULL,
 } from "./binding";
 import { type BridgeError, ProtocolError } from "./errors";
+import { turnBegins } from "./held_loop";
 import type { Pollable, Poller } from "./poller";
 import {
   asProtocolError,
@@ -186,6 +187,7 @@ export class ShmTransport implements Transport, Pollable {
       return;
     }
     this.binding.unpark(this.channel);
+    turnBegins();
     // At once rather than in the next turn of the loop: somebody waits already.
     if (this.poll(1)) this.poller.add(this);
   };
@@ -193,6 +195,7 @@ export class ShmTransport implements Transport, Pollable {
   private readonly onSocketEnd = (): void => {
     if (this.ended) return;
     this.handler.onPeerEnd();
+    turnBegins();
     for (let messages = 0; messages < MESSAGES_AFTER_END && this.receive(0) === 1; messages++);
     this.end(undefined);
   };

@@ -3,6 +3,7 @@
 import type { Socket } from "node:net";
 
 import { type BridgeError, ProtocolError } from "./errors";
+import { turnBegins } from "./held_loop";
 import {
   asProtocolError,
   MANY_QUEUED,
@@ -88,6 +89,7 @@ export class SocketTransport implements Transport {
     if (this.ended) return;
     this.parts.push(bytes);
     this.partBytes += bytes.length;
+    turnBegins();
     while (this.partBytes >= HEADER_BYTES && this.takeMessage());
   };
 

@@ -2,6 +2,7 @@
 
 import { ProtocolError } from "../src/errors";
 import { type Exposables, ExposedFunctions } from "../src/exposed";
+import { turnBegins } from "../src/held_loop";
 import type { LogFields, Logger } from "../src/log";
 import { type Output, Session } from "../src/session";
 
@@ -55,6 +56,7 @@ export class End implements Output {
   receive(message: Uint8Array): void {
     const copy = Buffer.alloc(message.length);
     copy.set(message);
+    turnBegins();
     try {
       this.session.receive(copy, 0, copy.length);
     } catch (error) {
