@@ -22,6 +22,7 @@ import {
   type Welcome,
 } from "./handshake";
 import type { Logger } from "./log";
+import { remedyFor } from "./shortages";
 
 /** `sun_path` has 108 bytes, the last of which is zero (unix(7)). */
 const MAX_PATH_BYTES = 107;
@@ -200,6 +201,9 @@ function attachError(segment: string, errno: number): BridgeError {
     [constants.errno.EPROTO, "it is damaged: its sizes do not add up"],
   ]);
   const name = `the segment ${segment}`;
+  // The fault of neither peer: there may be more of it when the dialer tries again.
+  const remedy = remedyFor(errno);
+  if (remedy !== undefined) return new PeerUnavailable(`${name} cannot be opened: ${remedy}`);
   if (errno === -constants.errno.ENOENT) {
     return new PeerUnavailable(`${name} is not here: both sides must share ${SHM_DIRECTORY} (in containers: one volume)`);
   }

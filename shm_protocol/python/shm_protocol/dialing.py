@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from . import config, forks, handshake, shm_transport
+from . import config, forks, handshake, shm_transport, shortages
 from .config import Settings
 from .connection import Connection, Peer
 from .errors import BridgeError, Busy, PeerUnavailable, VersionMismatch
@@ -39,7 +39,7 @@ def dial(
     With the transport "auto" shared memory is tried first, and the socket where it is not to be had on one of the
     sides; that is logged, and `Connection.transport` tells it.
 
-    Raises PeerUnavailable when nobody listens, the memory cannot be had, or the acceptor does not answer;
+    Raises PeerUnavailable when nobody listens, memory or a descriptor cannot be had, or the acceptor does not answer;
     VersionMismatch; ProtocolError when something else listens there; and what the acceptor refuses with.
     """
     shown_name = default_name() if name is None else name
@@ -65,6 +65,8 @@ def dial(
         return attempt.connect("socket", exposed)
     except _Refused as refused:
         raise refused.error from None
+    except (OSError, MemoryError) as error:
+        raise PeerUnavailable(f"{settings.path} cannot be dialed: {shortages.describe(error)}") from error
 
 
 def default_name() -> str:

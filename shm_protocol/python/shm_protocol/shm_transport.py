@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import posix_ipc
 
-from . import handshake
+from . import handshake, shortages
 from .config import Settings
 from .errors import PeerUnavailable
 
@@ -57,7 +57,9 @@ def offered_channel(connected: socket.socket, settings: Settings) -> Iterator[tu
     try:
         memory = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
     except (OSError, posix_ipc.Error) as error:
-        raise PeerUnavailable(f"shared memory cannot be made in {SHM_DIRECTORY}: {error}") from error
+        raise PeerUnavailable(
+            f"shared memory cannot be made in {SHM_DIRECTORY}: {shortages.describe(error)}"
+        ) from error
     try:
         try:
             _reserve(memory.fd, size)
@@ -101,8 +103,9 @@ def _reserve(fd: int, size: int) -> None:
             raise PeerUnavailable(f"{size} bytes of {SHM_DIRECTORY} cannot be reserved: {error}") from error
         status = os.statvfs(SHM_DIRECTORY)
         raise PeerUnavailable(
-            f"{SHM_DIRECTORY} is full: a connection takes {size} bytes, {status.f_bavail * status.f_frsize} of "
-            f"{status.f_blocks * status.f_frsize} are free. Make it larger (docker run --shm-size=256m, or the size of "
+            f"{SHM_DIRECTORY} is full (ENOSPC): a connection takes {size} bytes, "
+            f"{status.f_bavail * status.f_frsize} of {status.f_blocks * status.f_frsize} are free. "
+            "Make it larger (docker run --shm-size=256m, or the size of "
             "the tmpfs volume), or set SHM_POLYGLOT_RING_BYTES lower"
         ) from error
 

@@ -273,7 +273,9 @@ def test_a_full_dev_shm_names_the_size_and_the_fix(listen: Listen, path: Path, m
     monkeypatch.setattr(os, "posix_fallocate", full)
     before = names()
     size = 4096 + 2 * 8192
-    with pytest.raises(PeerUnavailable, match=f"/dev/shm is full: a connection takes {size} bytes.*--shm-size"):
+    with pytest.raises(
+        PeerUnavailable, match=f"/dev/shm is full .ENOSPC.: a connection takes {size} bytes.*--shm-size"
+    ):
         shm_protocol.connect(path, transport="shm", ring_capacity=8192)
     assert not names() - before
 
