@@ -49,6 +49,12 @@ REQUEST_TIMEOUT_S: Final = settings.load().request_timeout
 SEND_TIMEOUT_S: Final = 5.0
 """How long the worker waits for a client to take its answer."""
 
+SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Why a connection cannot be accepted now, though it can be later: the process or the machine has run out of it."""
+
+SHORTAGE_PAUSE_S: Final = 1.0
+"""How long the worker accepts nobody then. Clients wait meanwhile, in the listener's backlog."""
+
 LINGER_S: Final = 2.0
 """How long a connection that is being closed waits for the client's end of file (RFC 9112 section 9.6), and how long
 a stopping worker waits for the request that a client may be about to send."""
@@ -74,6 +80,7 @@ class BridgeWorker(ThreadWorker):
         self._pending: deque[HttpConnection] = deque()
         self._kept_alive: deque[HttpConnection] = deque()
         self._lingering: deque[HttpConnection] = deque()
+        self._accepts_after = 0.0
 
     def load_wsgi(self) -> None:
         """Loads the app, and tells it that one thread alone enters it."""
@@ -95,7 +102,7 @@ class BridgeWorker(ThreadWorker):
         self.poller.register(deferred, selectors.EVENT_READ, self.method_queue.run_callbacks)
         self.link.open()
         while self.alive and self.is_parent_alive():
-            self.set_accept_enabled(self.nr_conns < self.worker_connections)
+            self.set_accept_enabled(self.nr_conns < self.worker_connections and time.monotonic() >= self._accepts_after)
             self._turn(IDLE_S)
         self.set_accept_enabled(False)
         self._hasten_silent_clients()
@@ -148,15 +155,29 @@ class BridgeWorker(ThreadWorker):
         try:
             sock, client = listener.accept()
         except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.ECONNABORTED):
-                return
-            raise
+            if error.errno in SHORTAGES:
+                self._pause_accepting(error)
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
+                raise
+            return
         conn = HttpConnection(self.cfg, sock, client, listener.getsockname())
         self.nr_conns += 1
         self.poller.register(sock, selectors.EVENT_READ, partial(self._on_readable, conn))
         self._wait(conn, self._pending, REQUEST_TIMEOUT_S)
         # Often the request is there already.
         self._on_readable(conn, sock)
+
+    def _pause_accepting(self, error: OSError) -> None:
+        """Goes on with the connections there are: to end the worker would fail them all, and help nobody."""
+        self._accepts_after = time.monotonic() + SHORTAGE_PAUSE_S
+        self.log.error(
+            "No connection can be accepted for %g s: %s (%s); this worker has %d. Raise the limit (`ulimit -n`), or "
+            "set --worker-connections lower",
+            SHORTAGE_PAUSE_S,
+            error.strerror,
+            errno.errorcode[cast("int", error.errno)],
+            self.nr_conns,
+        )
 
     def _on_readable(self, conn: HttpConnection, sock: socket.socket) -> None:
         try:
