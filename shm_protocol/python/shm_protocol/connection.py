@@ -776,6 +776,10 @@ class Connection:
         if isinstance(error, MessageTooLarge):
             self._session.pending.pop(call_id, None)
             return
+        if isinstance(error, MemoryError):
+            # The message that there was no memory for may still be in the ring, and no other comes past it.
+            self._end(PeerGone("there was no memory for a message of the peer's"))
+            raise MemoryError(f"{method}: there is no memory for the answer; the connection has ended") from error
         if isinstance(error, BridgeError) and not isinstance(error, CallTimeout | Cancelled):
             self._end_for(error)
         if self._ended is None:

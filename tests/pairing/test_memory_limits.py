@@ -1,0 +1,106 @@
+"""A process that can have no more memory: the call that needed it fails, its connection or process ends, none hangs."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import shm_protocol
+from peers import HANG_S, ROOT, Pair
+
+MIB = 1 << 20
+
+CALLER = """
+import resource, sys
+import shm_protocol
+
+path, transport = sys.argv[1:]
+node = shm_protocol.connect(path, transport=transport)
+assert node.call("functions.bytes", 1000) == b"\\7" * 1000
+mapped = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+limits = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (mapped + (16 << 20), limits[1]))
+try:
+    node.call("functions.bytes", 48 << 20)
+except MemoryError as error:
+    print(error)
+print(node.call("functions.echo", "after it"))
+try:
+    node.call("functions.echo", bytearray(1 << 20) * 60)
+except MemoryError:
+    print("no memory for the arguments")
+print(node.call("functions.echo", "after that"))
+"""
+
+
+def mapped_bytes(pid: int) -> int:
+    """The address space that a process has taken."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def limit_memory(pid: int, more: int) -> None:
+    """A running process may take so many bytes more."""
+    resource.prlimit(pid, resource.RLIMIT_AS, (mapped_bytes(pid) + more, resource.RLIM_INFINITY))
+
+
+def test_a_caller_without_memory_for_the_answer_is_told_and_its_next_call_is_answered(
+    pair: Pair, transport: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CALLER, str(pair.path), transport],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "functions.bytes: there is no memory for the answer; the connection has ended",
+        "after it",
+        "no memory for the arguments",
+        "after that",
+    ]
+
+
+def test_a_python_function_that_runs_out_of_memory_fails_its_call_alone(pair: Pair, node: shm_protocol.Client) -> None:
+    limit_memory(pair.workers[0].pid, 16 * MIB)
+    try:
+        error = node.call("driver.attempt", "worker.text", [48 * MIB])["error"]
+        assert (error["code"], error["type"]) == ("RemoteError", "MemoryError")
+        assert node.call("driver.attempt", "worker.echo", [1]) == {"value": 1}
+    finally:
+        resource.prlimit(pair.workers[0].pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def test_a_worker_without_memory_for_a_request_ends_and_its_caller_is_told(transport: str) -> None:
+    with Pair(transport) as pair, pair.connect() as node:
+        victim = pair.add_worker()
+        limit_memory(victim.pid, 16 * MIB)
+        answer = node.call("driver.attempt", "worker.describe", [bytes(48 * MIB)])
+        assert answer["error"]["code"] == "PeerGone"
+        assert victim.wait(HANG_S) == 1
+        assert "MemoryError" in pair.log()
+        pair.workers.remove(victim)
+        pair.add_worker()
+        assert node.call("driver.attempt", "worker.echo", [1]) == {"value": 1}
+
+
+def test_a_node_that_runs_out_of_heap_ends_and_its_caller_is_told(transport: str) -> None:
+    with Pair(transport, {"NODE_OPTIONS": "--max-old-space-size=32"}) as pair, pair.connect() as node:
+        with pytest.raises(shm_protocol.PeerGone, match=r"functions\.hoard"):
+            node.call("functions.hoard", timeout=HANG_S)
+        assert pair.node.wait(HANG_S) != 0
+        assert "heap out of memory" in pair.log()
+        pair.restart_node()
+        assert node.call("functions.echo", 1) == 1
+
+
+def test_a_node_without_memory_for_a_request_ends_that_connection_and_its_caller_is_told(transport: str) -> None:
+    with Pair(transport) as pair, pair.connect() as node, pair.connect() as bystander:
+        assert bystander.call("functions.echo", 1) == 1
+        limit_memory(pair.node.pid, 24 * MIB)
+        with pytest.raises(shm_protocol.PeerGone, match=r"functions\.describe"):
+            node.call("functions.describe", bytes(60 * MIB), timeout=HANG_S)
