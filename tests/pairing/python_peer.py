@@ -37,6 +37,11 @@ def fail(message: str) -> None:
     raise Refusal(message, {"limit": 3})
 
 
+def time_of_day() -> float:
+    """Milliseconds since 1970, as the clock on the wall has it."""
+    return time.time() * 1000
+
+
 def unsendable() -> Any:
     """A result that cannot be encoded."""
     return {"items": [1, 2, 3, {4}]}
@@ -134,6 +139,7 @@ EXPOSED = (
     pid_once_there,
     sleep,
     text,
+    time_of_day,
     unsendable,
 )
 

@@ -1,0 +1,75 @@
+"""Connecting and closing again and again leaves nothing behind on either side. `make soak` does it for longer."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import shm_protocol
+from peers import Pair
+
+CYCLES = 300
+SEGMENT = re.compile(r"^\S+ \S+ \S+ \S+ \d+ +/dev/shm/shm-polyglot-", re.MULTILINE)
+
+
+def descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def segments_mapped(pid: int) -> int:
+    """Mappings of segments, with a name or without."""
+    return len(SEGMENT.findall(Path(f"/proc/{pid}/maps").read_text()))
+
+
+def holds(pid: int) -> tuple[int, int]:
+    return descriptors(pid), segments_mapped(pid)
+
+
+@pytest.mark.parametrize("closes", ["the client", "the process's end"])
+def test_connections_that_have_ended_leave_no_descriptor_mapping_or_name(
+    pair: Pair, transport: str, closes: str
+) -> None:
+    def cycle() -> None:
+        with pair.connect() as node:
+            assert node.call("functions.echo", "x") == "x"
+
+    def cycle_in_child() -> None:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = 0 if pair.connect().call("functions.echo", "x") == "x" else 1
+            finally:
+                # No clean-up whatever.
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+
+    run, count = (cycle, CYCLES) if closes == "the client" else (cycle_in_child, CYCLES // 10)
+    with pair.connect() as standing:
+        for _ in range(5):
+            run()
+        node, here = pair.node.pid, os.getpid()
+        pair.wait_until(
+            lambda: len(standing.call("driver.connections")) == 2, "only this client and the worker are there"
+        )
+        before = holds(node), holds(here)
+        assert before[1][1] >= (1 if transport == "shm" else 0)
+        for _ in range(count):
+            run()
+        pair.wait_until(lambda: (holds(node), holds(here)) == before, f"both hold what they held before, {before}")
+
+
+def test_dials_that_are_refused_leave_nothing_either(transport: str) -> None:
+    other = "socket" if transport == "shm" else "shm"
+    with Pair(transport) as pair:
+        for _ in range(5):
+            with pytest.raises(shm_protocol.PeerUnavailable):
+                pair.connect(transport=other)
+        node, here = pair.node.pid, os.getpid()
+        before = holds(node), holds(here)
+        for _ in range(CYCLES // 3):
+            with pytest.raises(shm_protocol.PeerUnavailable, match="takes only the"):
+                pair.connect(transport=other)
+        pair.wait_until(lambda: (holds(node), holds(here)) == before, f"both hold what they held before, {before}")
