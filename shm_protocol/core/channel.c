@@ -267,6 +267,15 @@ static void release_record(shm_channel *channel)
         ring_doorbell(channel);
 }
 
+/* Is a record as long as shm_channel_send would have made it? Shorter fragments would let a peer keep shm_channel_peek
+ * busy for as many rounds as max_message has bytes. */
+static bool is_cut_as_sent(const shm_channel *channel, uint32_t bytes, uint32_t flags)
+{
+    if ((flags & SHM_RECORD_MORE) != 0)
+        return bytes == fragment_bytes(channel);
+    return bytes <= fragment_bytes(channel) && (bytes > 0 || channel->assembled == 0);
+}
+
 int shm_channel_peek(shm_channel *channel, const uint8_t **message, size_t *length)
 {
     if (is_lost(channel))
@@ -278,6 +287,8 @@ int shm_channel_peek(shm_channel *channel, const uint8_t **message, size_t *leng
         /* An empty ring is also what it looks like where this look has met the loss. */
         if (rc <= 0)
             return rc == 0 && is_lost(channel) ? -EPROTO : rc;
+        if (!is_cut_as_sent(channel, bytes, flags))
+            return -EPROTO;
         if (flags == 0 && channel->assembled == 0) {
             if (bytes > channel->max_message)
                 return -EMSGSIZE;
@@ -285,9 +296,6 @@ int shm_channel_peek(shm_channel *channel, const uint8_t **message, size_t *leng
             *length = channel->shown = bytes;
             return 1;
         }
-        /* An empty fragment would let a peer keep this loop busy for nothing. */
-        if (bytes == 0 && (flags & SHM_RECORD_MORE) != 0)
-            return -EPROTO;
         rc = append_fragment(channel, payload, bytes);
         if (rc < 0)
             return rc;

@@ -2,24 +2,59 @@
 #include "channels.h"
 
 #define CAPACITY SHM_RING_CAPACITY_MIN
+#define QUARTER (CAPACITY / 4)
 
-static void an_empty_fragment_is_a_protocol_error(void)
+/* A peer that cut a large message into single bytes would keep the reader busy 64 million times for one message. */
+static void a_fragment_of_another_length_than_a_quarter_of_the_ring_is_a_protocol_error(void)
+{
+    static const uint32_t lengths[] = {0, 1, 8, QUARTER - 1, QUARTER + 1, CAPACITY / 2 - SHM_RECORD_HEADER_BYTES};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
+        for (uint32_t fragments_before = 0; fragments_before < 2; fragments_before++) {
+            struct pair pair;
+            pair_open(&pair, CAPACITY, TEST_MAX_MESSAGE, 0);
+            for (uint32_t fragment = 0; fragment < fragments_before; fragment++)
+                pair_forge_record(&pair, QUARTER, SHM_RECORD_MORE);
+            pair_forge_record(&pair, lengths[i], SHM_RECORD_MORE);
+            CHECK_EQUAL(peek_answer(pair.acceptor), -EPROTO);
+            CHECK_EQUAL(peek_answer(pair.acceptor), -EPROTO);
+            pair_close(&pair);
+        }
+}
+
+static void a_last_fragment_that_is_empty_or_too_long_is_a_protocol_error(void)
+{
+    static const uint32_t lengths[] = {0, QUARTER + 1};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        struct pair pair;
+        pair_open(&pair, CAPACITY, TEST_MAX_MESSAGE, 0);
+        pair_forge_record(&pair, QUARTER, SHM_RECORD_MORE);
+        CHECK_EQUAL(peek_answer(pair.acceptor), 0);
+        pair_forge_record(&pair, lengths[i], 0);
+        CHECK_EQUAL(peek_answer(pair.acceptor), -EPROTO);
+        pair_close(&pair);
+    }
+}
+
+static void a_message_in_one_record_that_should_have_been_cut_is_a_protocol_error(void)
 {
     struct pair pair;
     pair_open(&pair, CAPACITY, TEST_MAX_MESSAGE, 0);
-    pair_forge_record(&pair, 0, SHM_RECORD_MORE);
+    pair_forge_record(&pair, QUARTER, 0);
+    CHECK_EQUAL(peek_answer(pair.acceptor), 1);
+    shm_channel_consume(pair.acceptor);
+    pair_forge_record(&pair, QUARTER + 1, 0);
     CHECK_EQUAL(peek_answer(pair.acceptor), -EPROTO);
     pair_close(&pair);
 }
 
-static void an_empty_fragment_in_the_middle_is_a_protocol_error(void)
+/* As a real writer places it: behind padding where it would reach past the end of the data. */
+static void forge_fragment(struct pair *pair)
 {
-    struct pair pair;
-    pair_open(&pair, CAPACITY, TEST_MAX_MESSAGE, 0);
-    pair_forge_record(&pair, CAPACITY / 4, SHM_RECORD_MORE);
-    pair_forge_record(&pair, 0, SHM_RECORD_MORE);
-    CHECK_EQUAL(peek_answer(pair.acceptor), -EPROTO);
-    pair_close(&pair);
+    uint64_t tail = atomic_load(&pair_words(pair, SHM_RING_TO_ACCEPTOR)->tail);
+    uint32_t to_end = CAPACITY - (uint32_t)(tail & (CAPACITY - 1));
+    if (to_end < SHM_RECORD_HEADER_BYTES + QUARTER)
+        pair_forge_record(pair, to_end - SHM_RECORD_HEADER_BYTES, SHM_RECORD_PADDING);
+    pair_forge_record(pair, QUARTER, SHM_RECORD_MORE);
 }
 
 static void a_message_that_never_ends_stops_at_the_limit(void)
@@ -29,12 +64,12 @@ static void a_message_that_never_ends_stops_at_the_limit(void)
     uint32_t fragments = 0;
     int rc;
     do {
-        pair_forge_record(&pair, CAPACITY / 8 - SHM_RECORD_HEADER_BYTES, SHM_RECORD_MORE);
+        forge_fragment(&pair);
         rc = peek_answer(pair.acceptor);
         CHECK(++fragments < 100);
     } while (rc == 0);
     CHECK_EQUAL(rc, -EMSGSIZE);
-    CHECK_EQUAL(fragments, 10 * CAPACITY / (CAPACITY / 8 - SHM_RECORD_HEADER_BYTES) + 1);
+    CHECK_EQUAL(fragments, 10 * CAPACITY / QUARTER + 1);
     pair_close(&pair);
 }
 
@@ -118,7 +153,10 @@ static void garbage_gives_an_answer_and_never_a_crash(void)
                 atomic_store(&words->head, atomic_load(&words->tail));
                 break;
             default:
-                pair_forge_record(&pair, random_below(&seed, 64), random_below(&seed, 8) == 0);
+                if (random_below(&seed, 8) == 0)
+                    forge_fragment(&pair);
+                else
+                    pair_forge_record(&pair, 1 + random_below(&seed, 63), 0);
             }
             const uint8_t *message;
             size_t length;
@@ -154,8 +192,9 @@ static void garbage_gives_an_answer_and_never_a_crash(void)
 
 int main(void)
 {
-    RUN(an_empty_fragment_is_a_protocol_error);
-    RUN(an_empty_fragment_in_the_middle_is_a_protocol_error);
+    RUN(a_fragment_of_another_length_than_a_quarter_of_the_ring_is_a_protocol_error);
+    RUN(a_last_fragment_that_is_empty_or_too_long_is_a_protocol_error);
+    RUN(a_message_in_one_record_that_should_have_been_cut_is_a_protocol_error);
     RUN(a_message_that_never_ends_stops_at_the_limit);
     RUN(a_broken_ring_is_ready_so_that_its_error_is_met);
     RUN(a_broken_head_is_ready_for_who_waits_for_room);
