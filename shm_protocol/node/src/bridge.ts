@@ -162,7 +162,8 @@ export class Bridge extends EventEmitter<BridgeEvents> {
   }
 
   /**
-   * Let peers call more functions.
+   * Let peers call more functions. A call with more arguments than a function can make use of is answered with a
+   * TypeError; what a function does with fewer, or with others than it expects, is its own affair (PROTOCOL.md section 9).
    *
    * @throws TypeError for what cannot be exposed, or a name that is taken. ConnectionClosed after `close`.
    */

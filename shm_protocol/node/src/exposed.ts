@@ -17,11 +17,18 @@ export type Exposable = object | ExposedFunction;
 /** What is exposed, by its name for the other side: `{ typescript_utils }` exposes `typescript_utils.slugify` and so on. */
 export type Exposables = Readonly<Record<string, Exposable>>;
 
-export class ExposedFunctions {
-  private readonly functions = new Map<string, ExposedFunction>();
+/** An entry of the table. */
+export interface Entry {
+  readonly run: ExposedFunction;
+  /** With more arguments than this a call is answered with an error, and the function not run. */
+  readonly mostArguments: number;
+}
 
-  /** The function of that name, or undefined. */
-  get(name: string): ExposedFunction | undefined {
+export class ExposedFunctions {
+  private readonly functions = new Map<string, Entry>();
+
+  /** The entry of that name, or undefined. */
+  get(name: string): Entry | undefined {
     return this.functions.get(name);
   }
 
@@ -38,7 +45,7 @@ export class ExposedFunctions {
    * been exposed.
    */
   add(exposables: Exposables): void {
-    const found: [string, ExposedFunction][] = [];
+    const found: [string, Entry][] = [];
     for (const [key, exposable] of Object.entries(exposables)) found.push(...functionsOf(key, exposable));
     for (const [name] of found) {
       if (!isMethodName(name) || !name.isWellFormed()) {
@@ -46,21 +53,27 @@ export class ExposedFunctions {
       }
       if (this.functions.has(name)) throw new TypeError(`expose: ${name} is exposed already`);
     }
-    for (const [name, exposed] of found) this.functions.set(name, exposed);
+    for (const [name, entry] of found) this.functions.set(name, entry);
   }
 }
 
-function functionsOf(key: string, exposable: unknown): [string, ExposedFunction][] {
+/** What is wrong with a call of `method` that has `given` arguments, more than its function takes. */
+export function tooManyArguments(method: string, { mostArguments }: Entry, given: number): string {
+  const takes = mostArguments === 0 ? "no arguments" : `${mostArguments} argument${mostArguments === 1 ? "" : "s"}`;
+  return `${method} takes ${takes}, and was given ${given}`;
+}
+
+function functionsOf(key: string, exposable: unknown): [string, Entry][] {
   if (typeof exposable === "function") {
     if (isClass(exposable)) throw new TypeError(`expose: ${key} is a class; expose an instance or its functions`);
-    return [[key, exposable as ExposedFunction]];
+    return [[key, entryOf(exposable, undefined)]];
   }
   if (typeof exposable !== "object" || exposable === null) {
     throw new TypeError(`expose: ${key} is ${exposable === null ? "null" : typeof exposable}, not a function or an object`);
   }
   const functions = isNamespace(exposable) ? ownFunctions(exposable) : methodsOfClass(exposable);
   if (functions.length === 0) throw new TypeError(`expose: ${key} has no public functions`);
-  return functions.map(([name, exposed]) => [`${key}.${name}`, exposed]);
+  return functions.map(([name, entry]) => [`${key}.${name}`, entry]);
 }
 
 function isNamespace(object: object): boolean {
@@ -68,31 +81,52 @@ function isNamespace(object: object): boolean {
   return types.isModuleNamespaceObject(object) || prototype === null || prototype === Object.prototype;
 }
 
-function ownFunctions(object: object): [string, ExposedFunction][] {
-  const functions: [string, ExposedFunction][] = [];
+function ownFunctions(object: object): [string, Entry][] {
+  const functions: [string, Entry][] = [];
+  // The object is its functions' `this`, as it is for who calls `object.name()`.
+  const self = types.isModuleNamespaceObject(object) ? undefined : object;
   for (const [name, value] of Object.entries(object) as [string, unknown][]) {
     if (typeof value !== "function" || name.startsWith("_") || isClass(value)) continue;
-    // The object is its functions' `this`, as it is for who calls `object.name()`.
-    functions.push([name, bound(value, object)]);
+    functions.push([name, entryOf(value, self)]);
   }
   return functions;
 }
 
-function methodsOfClass(instance: object): [string, ExposedFunction][] {
-  const functions: [string, ExposedFunction][] = [];
+function methodsOfClass(instance: object): [string, Entry][] {
+  const functions: [string, Entry][] = [];
   const prototype = Object.getPrototypeOf(instance) as object;
   for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
     // Through the descriptor: a getter must not run.
     const value: unknown = property.value;
     if (typeof value !== "function" || name === "constructor" || name.startsWith("_") || isClass(value)) continue;
-    functions.push([name, bound(value, instance)]);
+    functions.push([name, entryOf(value, instance)]);
   }
   return functions;
 }
 
-function bound(callable: object, object: object): ExposedFunction {
+function entryOf(callable: object, self: object | undefined): Entry {
   const exposed = callable as ExposedFunction;
-  return types.isModuleNamespaceObject(object) ? exposed : exposed.bind(object);
+  return { run: self === undefined ? exposed : exposed.bind(self), mostArguments: mostArgumentsOf(exposed) };
+}
+
+/** The beginning of `f(a, b) {`, `(a, b) =>` or `a =>`: nothing but names in the list, and nothing odd before it. */
+const PLAIN_PARAMETERS = new RegExp(
+  String.raw`^[^(=/"'\x60\[]*\(\s*(?:NAME(?:\s*,\s*NAME)*\s*,?\s*)?\)|^(?:async\s+)?NAME\s*=>`.replaceAll(
+    "NAME",
+    String.raw`[\p{ID_Start}$_][\p{ID_Continue}$]*`,
+  ),
+  "u",
+);
+
+/**
+ * How many arguments a function can make use of; Infinity unless that is certain. `length` alone does not tell: it leaves
+ * out what has a default, and rest parameters. The least cannot be known: nothing is left of TypeScript's `name?: string`.
+ */
+function mostArgumentsOf(callable: ExposedFunction): number {
+  const source = Function.prototype.toString.call(callable);
+  // "[native code]" is all that a built-in function shows, and a bound one.
+  const isPlain = PLAIN_PARAMETERS.test(source) && !source.includes("arguments") && !source.includes("[native code]");
+  return isPlain ? callable.length : Infinity;
 }
 
 function isClass(callable: object): boolean {

@@ -22,7 +22,7 @@ import {
   ProtocolError,
   UnknownMethod,
 } from "./errors";
-import type { ExposedFunction, ExposedFunctions } from "./exposed";
+import { type ExposedFunction, type ExposedFunctions, tooManyArguments } from "./exposed";
 import {
   encodeCancel,
   encodeCredit,
@@ -337,11 +337,17 @@ export class Session implements FrameSink, ServingSession {
       this.answerError(id, new UnknownMethod(`nothing is exposed as ${method}`));
       return;
     }
+    if (args.length > exposed.mostArguments) {
+      // A TypeError, as a call in Python has it, but without a stack: nothing has run.
+      const message = tooManyArguments(method, exposed, args.length);
+      this.sendError(id, { code: "RemoteError", type: "TypeError", message });
+      return;
+    }
     this.served++;
     const call = new ServedCall(this, id, method, meta);
     let result: unknown;
     try {
-      result = runServed(call, exposed, args);
+      result = runServed(call, exposed.run, args);
     } catch (error) {
       this.checkHeld(method);
       this.answerThrown(call, error);
@@ -368,7 +374,9 @@ export class Session implements FrameSink, ServingSession {
           ? tooDeep(meta.chain, method).message
           : this.beingServed >= MAX_OUTSTANDING
             ? `${this.beingServed} calls are being served already`
-            : undefined;
+            : args.length > exposed.mostArguments
+              ? tooManyArguments(method, exposed, args.length)
+              : undefined;
     if (exposed === undefined || dropped !== undefined) {
       this.log.warn("a notification was dropped", { peer: this.peer, method, reason: dropped ?? "" });
       return;
@@ -376,7 +384,7 @@ export class Session implements FrameSink, ServingSession {
     this.served++;
     this.notificationsRunning++;
     const call = new ServedCall(this, 0, method, meta);
-    this.serveNotification(call, exposed, args).then(
+    this.serveNotification(call, exposed.run, args).then(
       () => { this.finish(call); },
       (error: unknown) => {
         this.finish(call);

@@ -13,7 +13,7 @@ function names(functions: Exposables): string[] {
 function call(functions: Exposables, name: string, ...args: unknown[]): unknown {
   const exposed = new ExposedFunctions();
   exposed.add(functions);
-  return (exposed.get(name) as (...args: unknown[]) => unknown)(...args);
+  return (exposed.get(name)?.run as (...args: unknown[]) => unknown)(...args);
 }
 
 class Base {
@@ -66,6 +66,50 @@ suite("what is exposed", () => {
     for (const name of ["sample.toString", "sample.__proto__", "model.constructor", "model.hasOwnProperty", "constructor", ""]) {
       assert.equal(exposed.get(name), undefined);
     }
+  });
+});
+
+suite("how many arguments a function takes", () => {
+  const cases: [string, (...args: never[]) => unknown, number][] = [
+    ["an arrow function", (a: number, b: number) => a + b, 2],
+    ["an arrow function without parentheses", eval("x => x") as () => unknown, 1],
+    ["an async arrow function without parentheses", eval("async x => x") as () => unknown, 1],
+    ["a function without parameters", () => 1, 0],
+    ["a function", function named(a: number, b: number) { return a + b; }, 2],
+    ["an async function", async (a: number) => Promise.resolve(a), 1],
+    ["a generator", function* (a: number) { yield a; }, 1],
+    ["an async generator", async function* (a: number) { yield await Promise.resolve(a); }, 1],
+    ["a list with a comma at its end", eval("(a, b,) => a") as () => unknown, 2],
+    ["names with odd letters", eval("($, _a1, été) => $") as () => unknown, 3],
+    ["a default", (a: number, b = 1) => a + b, Infinity],
+    ["a rest", (a: number, ...rest: number[]) => a + rest.length, Infinity],
+    ["only a rest", (...rest: number[]) => rest.length, Infinity],
+    ["a pattern", ({ a }: { a: number }) => a, Infinity],
+    ["a comment in the list", eval("(a /* , b */) => a") as () => unknown, Infinity],
+    ["a comment before a default", eval("(function /* f(a) */ g(a, b = 1) { return b; })") as () => unknown, Infinity],
+    ["a function that looks at its arguments", eval("(function (a) { return arguments.length; })") as () => unknown, Infinity],
+    ["a built-in function", Math.max, Infinity],
+    ["a bound function", ((a: number) => a).bind(null), Infinity],
+    ["a long name before a pattern", eval(`(${"a".repeat(5000)}, {}) => 1`) as () => unknown, Infinity],
+  ];
+  for (const [name, exposed, most] of cases) {
+    test(`${name}: ${most === Infinity ? "as many as it is given" : `at most ${most}`}`, () => {
+      const functions = new ExposedFunctions();
+      functions.add({ exposed, within: { exposed } });
+      assert.equal(functions.get("exposed")?.mostArguments, most);
+      assert.equal(functions.get("within.exposed")?.mostArguments, most);
+    });
+  }
+
+  test("a method, as a function", () => {
+    class Odd {
+      scale(x: number): number { return x; }
+      async *"count(a, b)"(to: number, from = 0) { for (let x = from; x < to; x++) yield await Promise.resolve(x); }
+    }
+    const functions = new ExposedFunctions();
+    functions.add({ odd: new Odd() });
+    assert.equal(functions.get("odd.scale")?.mostArguments, 1);
+    assert.equal(functions.get("odd.count(a, b)")?.mostArguments, Infinity);
   });
 });
 

@@ -138,6 +138,51 @@ suite("calls", () => {
     assert.match(call.error.message, /no\.such/);
   });
 
+  test("no name reaches what is not exposed", async () => {
+    const pair = new Pair({}, { f: (x: unknown) => x, m: { g: () => 1 } });
+    const names = [
+      "f.call", "f.constructor", "f.__proto__", "f.bind", "m", "m.g.call", "m.__proto__", "m.constructor.constructor", "__proto__",
+      "constructor", "process.exit", "require", "eval", "fs.readFileSync", "node:fs.readFileSync", "../f", "F", "f ", "f\0",
+    ];
+    const calls = names.map((name) => outcome(pair.near.session.call(name, ["x"], FOREVER)));
+    await pair.run();
+    for (const [index, name] of names.entries()) assert.ok(calls[index]?.error instanceof UnknownMethod, name);
+    assert.equal(pair.far.session.served, 0);
+  });
+
+  test("more arguments than a function takes are a TypeError that says so, and the function does not run", async () => {
+    let runs = 0;
+    const pair = new Pair({}, {
+      none: () => { runs++; },
+      one: (x: number) => { runs++; return x; },
+      two: async (x: number, y: number) => { runs++; return Promise.resolve(x + y); },
+    });
+    const calls = [["none", 1], ["one", 2], ["two", 5]] as const;
+    const outcomes = calls.map(([name, count]) => outcome(pair.near.session.call(name, new Array(count).fill(0), FOREVER)));
+    pair.near.session.notify("one", [1, 2, 3], undefined);
+    await pair.run();
+    assert.deepEqual(
+      outcomes.map(({ error }) => error instanceof RemoteError && [error.type, error.message, error.remoteStack]),
+      [
+        ["TypeError", "none takes no arguments, and was given 1", ""],
+        ["TypeError", "one takes 1 argument, and was given 2", ""],
+        ["TypeError", "two takes 2 arguments, and was given 5", ""],
+      ],
+    );
+    assert.equal(runs, 0);
+    assert.deepEqual(pair.far.log.lines.map(({ level, fields }) => [level, fields["reason"]]), [
+      ["warn", "one takes 1 argument, and was given 3"],
+    ]);
+    assert.equal(pair.far.session.beingServed, 0);
+  });
+
+  test("fewer arguments than a function names are given to it: TypeScript's optional parameters leave no trace", async () => {
+    const pair = new Pair({}, { greet: (name: string, greeting?: string) => `${greeting ?? "Hello"}, ${name}` });
+    const greeted = outcome(pair.near.session.call("greet", ["World"], FOREVER));
+    await pair.run();
+    assert.equal(greeted.value, "Hello, World");
+  });
+
   test("an argument that cannot be encoded fails the call, names its path, and uses no id", async () => {
     const pair = new Pair({}, { f: () => 1 });
     const bad = outcome(pair.near.session.call("f", [{ items: [0, 0, 0, new Set()] }], FOREVER));

@@ -28,9 +28,10 @@ from .errors import (
     MessageTooLarge,
     PeerGone,
     ProtocolError,
+    RemoteError,
     UnknownMethod,
 )
-from .exposed import Exposable, Exposed
+from .exposed import Exposable, Exposed, wrong_count
 from .handshake import Role
 from .session import Call, Request, Session
 from .transport import MessageTransport
@@ -157,6 +158,7 @@ class Connection:
         self._try_receive: Final = transport.try_receive
         self._session: Final = Session(transport.max_message)
         self._functions: Final = exposed.functions
+        self._argument_counts: Final = exposed.argument_counts
         self._exposed: Final = exposed
         self._outbox: Final[deque[bytes]] = deque()
         self._clear = True  # nothing waits to be sent, neither in the transport nor in the outbox
@@ -663,6 +665,9 @@ class Connection:
             else:
                 logger.warning("a notification cannot be delivered: %s", error)
             return
+        if len(request.args) not in self._argument_counts[request.method]:
+            self._refuse_arguments(request)
+            return
         self.served += 1
         result, failed = self._run(request, function, request.args)
         if failed is None and request.wants_stream and _is_stream(result):
@@ -678,6 +683,16 @@ class Connection:
             self._respond_failure(request, failed)
         else:
             self._respond(request, result)
+
+    def _refuse_arguments(self, request: Request) -> None:
+        """Answer a call whose number of arguments the function cannot take. It is a TypeError, as in any other call of
+        the language, but without a stack: nothing has run.
+        """
+        wrong = wrong_count(request.method, self._argument_counts[request.method], len(request.args))
+        if request.id:
+            self._post(self._session.refuse(request, RemoteError("TypeError", wrong)))
+        else:
+            logger.warning("a notification cannot be delivered: %s", wrong)
 
     def _serve_stream(self) -> bool:
         request = self._session.next_stream()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, Final
@@ -17,14 +18,26 @@ from . import frames
 Function = Callable[..., Any]
 
 Exposable = Mapping[str, object]
-"""By name: a module, a mapping of functions, a function, or an object whose public methods are meant."""
+"""By name: a module, a mapping of functions, a function, or an object whose public methods are meant.
+
+A call whose number of arguments does not fit a function's signature is answered with a TypeError.
+"""
+
+
+ANY_NUMBER: Final = range(sys.maxsize)
+"""Of arguments."""
 
 
 class Exposed:
-    """The functions one side exposes, by name. Several connections may share it."""
+    """The functions one side exposes, by name. Several connections may share it.
+
+    argument_counts: of each function how many arguments it can take, read from its signature when it is exposed; a
+    call with another number is answered with an error, and the function not run.
+    """
 
     def __init__(self, functions: Exposable | None = None) -> None:
         self.functions: Final[dict[str, Function]] = {}
+        self.argument_counts: Final[dict[str, range]] = {}
         if functions is not None:
             self.add(functions)
 
@@ -41,7 +54,39 @@ class Exposed:
                 if len(full_name.encode()) > frames.METHOD_BYTES_MAX:
                     raise ValueError(f"{full_name}: a name may have at most {frames.METHOD_BYTES_MAX} bytes")
                 added[full_name] = function
+        self.argument_counts.update((name, argument_counts(function)) for name, function in added.items())
         self.functions.update(added)
+
+
+def argument_counts(function: Function) -> range:
+    """How many positional arguments a function can take: there are no others in a call. Any number where it has no
+    signature, as some built-in functions have none.
+    """
+    try:
+        # Of a decorated function what counts is the wrapper, which may take other arguments than what it wraps.
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return ANY_NUMBER
+    least = most = 0
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            most = ANY_NUMBER.stop - 1
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            most += 1
+            least += parameter.default is parameter.empty
+    return range(least, most + 1)
+
+
+def wrong_count(method: str, counts: range, given: int) -> str:
+    """What is wrong with a call that has another number of arguments than a function can take."""
+    least, most = counts.start, counts.stop - 1
+    if counts.stop == ANY_NUMBER.stop:
+        takes, last = f"at least {least}", least
+    elif least == most:
+        takes, last = str(most) if most else "no", most
+    else:
+        takes, last = f"{least} to {most}", most
+    return f"{method} takes {takes} {'argument' if last == 1 else 'arguments'}, and was given {given}"
 
 
 def _functions_of(name: str, value: object) -> list[tuple[str, Function]]:

@@ -20,12 +20,18 @@ from .errors import (
     CallTooDeep,
     PeerGone,
     ProtocolError,
+    RemoteError,
     error_from_map,
     error_to_map,
 )
 
 OUTSTANDING_MAX: Final = 1024
 """Calls outstanding in one connection and direction (PROTOCOL.md section 11)."""
+
+QUEUED_MAX: Final = 2 * OUTSTANDING_MAX
+"""Entries of the queue: as many requests as may be outstanding, and as many notifications. A cancelled request counts
+until its turn comes, or a peer that calls and cancels could make the queue as long as it likes.
+"""
 
 
 class Call:
@@ -166,9 +172,10 @@ class Session:
         Raises ProtocolError if the peer takes messages so small that not even this fits.
         """
         self._finish(request)
-        text = str(error)
+        kind = {"type": error.type} if isinstance(error, RemoteError) else {}
+        text = error.message if isinstance(error, RemoteError) else str(error)
         for message in (text, f"{text[:100]}…"):
-            response = frames.encode_error(self.packer, request.id, {"code": error.code, "message": message})
+            response = frames.encode_error(self.packer, request.id, {"code": error.code, "message": message, **kind})
             if len(response) <= self._max_message:
                 return response
         raise ProtocolError(f"the peer takes messages of {self._max_message} bytes, too few for an error")
@@ -270,7 +277,7 @@ class Session:
         request = Request(request_id, frame[2], frame[3], size)
         if len(frame) == 5:
             self._apply_meta(request, frame[4])
-        if len(self.incoming) >= OUTSTANDING_MAX or self._overflows(size):
+        if len(self.incoming) >= OUTSTANDING_MAX or len(self.queue) >= QUEUED_MAX or self._overflows(size):
             self._refuse(request, Busy(f"{request.method}: too many calls, or too many bytes, are queued already"))
             return
         self.incoming[request_id] = request

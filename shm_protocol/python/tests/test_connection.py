@@ -240,9 +240,69 @@ def test_an_exception_crosses_with_its_data_and_stack(ends: Ends) -> None:
     assert error.stack.split("\n")[1].endswith("in fail")
 
 
-def test_a_call_with_wrong_arguments_is_a_remote_type_error(ends: Ends) -> None:
-    with pytest.raises(RemoteError, match="TypeError: .*echo"):
-        ends.near.call("f.echo", 1, 2, 3)
+@pytest.mark.parametrize(
+    ("method", "args", "message"),
+    [
+        ("f.echo", [1, 2, 3], "f.echo takes 1 argument, and was given 3"),
+        ("f.echo", [], "f.echo takes 1 argument, and was given 0"),
+        ("f.back", [], "f.back takes at least 1 argument, and was given 0"),
+        ("f.unsendable", [None], "f.unsendable takes no arguments, and was given 1"),
+    ],
+)
+def test_a_call_with_a_wrong_number_of_arguments_is_a_type_error_that_says_so_and_nothing_runs(
+    ends: Ends, method: str, args: list[Any], message: str
+) -> None:
+    with pytest.raises(RemoteError) as caught:
+        ends.near.call(method, *args)
+    error = caught.value
+    assert (error.type, error.message, error.stack, error.data) == ("TypeError", message, "", None)
+    with pytest.raises(RemoteError, match="TypeError: f.count takes 1 argument, and was given 2"):
+        list(ends.near.stream("f.count", 1, 2))
+    assert ends.near.call("f.echo", "still there") == "still there"
+    assert ends.far.stats["served"] == 1
+
+
+def test_a_notification_with_a_wrong_number_of_arguments_is_dropped_and_logged(
+    ends: Ends, functions: Functions, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends.near.notify("f.note")
+    ends.near.notify("f.note", 1)
+    assert ends.near.call("f.echo", 2) == 2
+    assert functions.noted == [1]
+    assert "cannot be delivered: f.note takes 1 argument, and was given 0" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "f.echo.__call__",
+        "f.echo.__globals__",
+        "f.__init__",
+        "f.__class__",
+        "f.__dict__",
+        "f.noted",
+        "f.noted.append",
+        "f.release.set",
+        "f",
+        "f.",
+        ".echo",
+        "echo",
+        "__import__",
+        "eval",
+        "builtins.eval",
+        "os.system",
+        "shm_protocol.connect",
+        "F.echo",
+        "f.echo ",
+        "f.echo\0",
+        "../f.echo",
+    ],
+)
+def test_no_name_reaches_what_is_not_exposed(ends: Ends, method: str) -> None:
+    with pytest.raises(UnknownMethod):
+        ends.near.call(method, "x")
+    assert ends.near.call("f.echo", 1) == 1
+    assert ends.far.stats["served"] == 1
 
 
 def test_an_unknown_method_is_told(ends: Ends) -> None:

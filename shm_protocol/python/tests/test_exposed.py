@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from shm_protocol.exposed import Exposed
+from shm_protocol.exposed import ANY_NUMBER, Exposed, argument_counts, wrong_count
 
 SOURCE = """
 import functools, os
@@ -149,11 +149,68 @@ def test_a_name_that_cannot_be_is_refused(functions: dict[str, object], message:
         Exposed(functions)
 
 
+def decorated(function: Any) -> Any:
+    """As decorators are written that give the function an argument of their own."""
+
+    @functools.wraps(function)
+    def wrapper(text: str) -> Any:
+        return function("a database", text)
+
+    return wrapper
+
+
+@decorated
+def with_database(database: str, text: str) -> str:
+    return database + text
+
+
+@pytest.mark.parametrize(
+    ("function", "counts"),
+    [
+        (lambda: None, range(1)),
+        (lambda a, b: None, range(2, 3)),
+        (lambda a, b=1, c=2: None, range(1, 4)),
+        (lambda a, /, b: None, range(2, 3)),
+        (lambda a, *rest: None, range(1, ANY_NUMBER.stop)),
+        (lambda *rest: None, ANY_NUMBER),
+        (lambda a, *, key=1, **others: None, range(1, 2)),
+        (Model().predict, range(1)),
+        (Model.of_class, range(1)),
+        (Model.static, range(1)),
+        (functools.partial(lambda a, b, c=1: None, 1), range(1, 3)),
+        (functools.lru_cache(lambda a: None), ANY_NUMBER),
+        (with_database, range(1, 2)),
+        (len, range(1, 2)),
+        ([].append, range(1, 2)),
+        (max, ANY_NUMBER),
+    ],
+)
+def test_the_signature_tells_how_many_arguments_a_function_takes(function: Any, counts: range) -> None:
+    assert argument_counts(function) == counts
+    assert Exposed({"f": function}).argument_counts == {"f": counts}
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (range(1), "m.f takes no arguments, and was given 7"),
+        (range(1, 2), "m.f takes 1 argument, and was given 7"),
+        (range(2, 3), "m.f takes 2 arguments, and was given 7"),
+        (range(2), "m.f takes 0 to 1 argument, and was given 7"),
+        (range(2, 5), "m.f takes 2 to 4 arguments, and was given 7"),
+        (range(8, ANY_NUMBER.stop), "m.f takes at least 8 arguments, and was given 7"),
+    ],
+)
+def test_a_wrong_number_is_told_with_what_the_function_takes(counts: range, message: str) -> None:
+    assert wrong_count("m.f", counts, 7) == message
+
+
 def test_adding_is_all_or_nothing() -> None:
     exposed = Exposed({"f": len})
     with pytest.raises(ValueError, match="f is exposed already"):
         exposed.add({"g": len, "f": max})
     assert exposed.functions == {"f": len}
+    assert exposed.argument_counts.keys() == {"f"}
     exposed.add({"g": len})
     assert set(exposed.functions) == {"f", "g"}
 

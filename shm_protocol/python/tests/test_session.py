@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shm_protocol import Busy, CallTooDeep, PeerGone, ProtocolError, RemoteError, frames, values
-from shm_protocol.session import OUTSTANDING_MAX, Call, Request, Session
+from shm_protocol.session import OUTSTANDING_MAX, QUEUED_MAX, Call, Request, Session
 
 
 class Clock:
@@ -188,6 +188,16 @@ def test_a_peer_that_floods_in_spite_of_busy_breaks_the_protocol(pair: Pair) -> 
             pair.callee.receive(message_of([0, call_id, "f", []]))
     assert len(pair.callee.queue) == OUTSTANDING_MAX
     assert len(pair.callee.replies) == OUTSTANDING_MAX
+
+
+def test_a_peer_that_calls_and_cancels_cannot_make_the_queue_as_long_as_it_likes(pair: Pair) -> None:
+    with pytest.raises(ProtocolError, match="past the limit of outstanding calls"):
+        for _ in range(10_000):
+            call = pair.call("f")
+            pair.callee.receive(frames.encode_cancel(pair.caller.packer, call.id))
+            pair.caller.pending.clear()
+    assert len(pair.callee.queue) == QUEUED_MAX
+    assert not pair.callee.incoming
 
 
 def test_the_bytes_that_may_be_queued_are_bounded() -> None:

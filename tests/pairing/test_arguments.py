@@ -1,0 +1,29 @@
+"""A number of arguments that a function cannot take is told to the caller in the other language."""
+
+from __future__ import annotations
+
+import pytest
+import shm_protocol
+
+
+def test_typescript_refuses_more_than_a_function_takes(node: shm_protocol.Client) -> None:
+    with pytest.raises(shm_protocol.RemoteError) as caught:
+        node.call("functions.describe", 1, 2, 3)
+    error = caught.value
+    assert (error.type, error.message) == ("TypeError", "functions.describe takes 1 argument, and was given 3")
+    assert error.stack == ""
+
+
+@pytest.mark.parametrize(("args", "given"), [([], 0), ([1, 2, 3], 3)], ids=["too few", "too many"])
+def test_python_refuses_what_does_not_fit_the_signature(node: shm_protocol.Client, args: list[int], given: int) -> None:
+    error = node.call("driver.attempt", "worker.sleep", args)["error"]
+    assert (error["code"], error["type"]) == ("RemoteError", "TypeError")
+    assert error["message"] == f"worker.sleep takes 1 to 2 arguments, and was given {given}"
+    assert "remote stack" not in error["stack"]
+
+
+def test_a_function_with_defaults_may_be_given_fewer_and_one_with_optional_parameters_as_well(
+    node: shm_protocol.Client,
+) -> None:
+    assert node.call("driver.attempt", "worker.sleep", [0]) == {"value": None}
+    assert node.call("functions.describe") == "undefined undefined"
