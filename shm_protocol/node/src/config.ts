@@ -41,10 +41,10 @@ export function readSettings(environment: Readonly<Record<string, string | undef
   };
 }
 
-/** This process's user id. */
+/** The user this process acts for, which is whose files it makes and what SO_PEERCRED tells its peers. */
 export function ownUid(): number {
-  if (process.getuid === undefined) throw new Error("this platform has no user ids: run the bridge on Linux");
-  return process.getuid();
+  if (process.geteuid === undefined) throw new Error("this platform has no user ids: run the bridge on Linux");
+  return process.geteuid();
 }
 
 function defaultDirectory(environment: Readonly<Record<string, string | undefined>>): string {

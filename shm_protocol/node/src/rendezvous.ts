@@ -31,6 +31,12 @@ const SHM_DIRECTORY = "/dev/shm";
 /** A handshake takes at most 5 s; a segment that has kept its name for this long was left behind. */
 const STALE_MS = 60_000;
 
+/**
+ * Handshakes under way at once; past it the oldest is closed, which has been silent for longest. More than a listening
+ * socket queues (511), so that no dialer in earnest is the oldest, however many come at once.
+ */
+export const MAX_GREETING = 1024;
+
 /** A dialer that has been welcomed. */
 export interface Accepted {
   socket: Socket;
@@ -69,7 +75,8 @@ export class Rendezvous {
   /**
    * Listen.
    *
-   * @throws Error with code `EADDRINUSE` where somebody listens there already, or for a directory that others may enter.
+   * @throws Error with code `EADDRINUSE` where somebody listens there already; Error for a directory that others may
+   * enter, or a socket that cannot be kept from them.
    */
   static async listen(options: RendezvousOptions): Promise<Rendezvous> {
     const { path } = options;
@@ -83,7 +90,12 @@ export class Rendezvous {
     server.on("connection", (socket) => { rendezvous.greet(socket); });
     await bind(server, path);
     server.on("error", (error) => { options.log.error("the listening socket failed", { path, error: error.message }); });
-    chmodSync(path, 0o600);
+    try {
+      closeToOthers(path);
+    } catch (error) {
+      await rendezvous.close();
+      throw error;
+    }
     return rendezvous;
   }
 
@@ -94,6 +106,7 @@ export class Rendezvous {
   }
 
   private greet(socket: Socket): void {
+    if (this.greeting.size >= MAX_GREETING) this.dropOldest();
     this.greeting.add(socket);
     let bytes = Buffer.alloc(0);
     const timer = setTimeout(() => { stop(`no handshake within ${HANDSHAKE_MS} ms`); }, HANDSHAKE_MS);
@@ -135,6 +148,15 @@ export class Rendezvous {
     socket.on("error", () => undefined);
     const stranger = this.strangerAt(socket);
     if (stranger !== undefined) stop(stranger);
+  }
+
+  private dropOldest(): void {
+    for (const oldest of this.greeting) {
+      this.greeting.delete(oldest);
+      oldest.destroy();
+      this.options.log.warn("a dialer was turned away", { reason: `${MAX_GREETING} handshakes are under way, and its is the oldest` });
+      return;
+    }
   }
 
   /** Why the process at the other end may not connect, or undefined. */
@@ -222,6 +244,18 @@ function prepareDirectory(directory: string): void {
   const mode = status.mode & 0o777;
   if ((mode & 0o077) !== 0) {
     throw new Error(`${directory} has mode 0${mode.toString(8)}: others may enter; chmod 700 ${directory}, or set SHM_POLYGLOT_DIR`);
+  }
+}
+
+/** Leave the socket to its owner alone. A file system may have other ideas of modes than POSIX, so it is checked. */
+function closeToOthers(path: string): void {
+  chmodSync(path, 0o600);
+  const mode = lstatSync(path).mode & 0o777;
+  if ((mode & 0o077) !== 0) {
+    throw new Error(
+      `${path} has mode 0${mode.toString(8)} even after chmod 600: others may connect; ` +
+        "set SHM_POLYGLOT_DIR to a directory on a file system that keeps modes, such as /run or /tmp",
+    );
   }
 }
 

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
-import { chmodSync, cpSync, existsSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, chownSync, cpSync, existsSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { createServer, type Server } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
@@ -10,10 +12,36 @@ import { socketDescriptor } from "../src/binding";
 import { listen } from "../src/bridge";
 import { decodeAnswer, encodeHello, type Hello } from "../src/handshake";
 import { packageRoot } from "../src/package_info";
+import { MAX_GREETING } from "../src/rendezvous";
 import { binding, connected, dial, readAll, Refused, segmentName, withBridge, withDirectory } from "./dialer";
 import { MemoryLog } from "./pair";
 
 const hello: Hello = { role: "worker", transport: "shm", name: "n", language: "l", library: "v", maxMessage: 1000 };
+
+/** Has no files and no rights. */
+const NOBODY = 65534;
+const unlessRoot = process.geteuid?.() === 0 ? false : "only root can be another user as well";
+
+/** What somebody else is told who sends these bytes, and the code of the error, if any. */
+async function dialAsNobody(path: string, bytes: Buffer): Promise<{ answer: string; error: string }> {
+  const program = `
+    const socket = require("node:net").connect(process.argv[1]);
+    const said = { answer: "", error: "" };
+    socket.on("data", (data) => { said.answer += data.toString("hex"); });
+    socket.on("error", (error) => { if (error.code !== "EPIPE" && error.code !== "ECONNRESET") said.error = error.code; });
+    socket.on("close", () => { console.log(JSON.stringify(said)); });
+    socket.write(Buffer.from(process.argv[2], "hex"));`;
+  const child = spawn(process.execPath, ["-e", program, path, bytes.toString("hex")], {
+    uid: NOBODY,
+    gid: NOBODY,
+    cwd: "/",
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let output = "";
+  child.stdout.on("data", (data: Buffer) => { output += data.toString(); });
+  await once(child, "close");
+  return JSON.parse(output) as { answer: string; error: string };
+}
 
 function refusalIn(bytes: Buffer): { code: string; message: string } {
   const answer = decodeAnswer(bytes)?.answer;
@@ -37,6 +65,16 @@ suite("the socket", () => {
     await withDirectory(async (directory) => {
       chmodSync(directory, 0o750);
       await assert.rejects(listen({ path: join(directory, "node.sock"), log: new MemoryLog() }), new RegExp(`mode 0750.*chmod 700 ${directory}`));
+    });
+  });
+
+  test("a directory of another user is refused", { skip: unlessRoot }, async () => {
+    await withDirectory(async (directory) => {
+      chownSync(directory, NOBODY, NOBODY);
+      await assert.rejects(
+        listen({ path: join(directory, "node.sock"), log: new MemoryLog() }),
+        new RegExp(`belongs to the user ${NOBODY}, this process to 0; set SHM_POLYGLOT_DIR`),
+      );
     });
   });
 
@@ -189,6 +227,50 @@ suite("a dialer", () => {
     await withBridge({ transport: "shm" }, async ({ path }) => {
       await assert.rejects(dial(path, { transport: "socket" }), Refused);
       await dial(path, { transport: "shm" });
+    });
+  });
+
+  test("of another user is turned away, even where the modes would let it in", { skip: unlessRoot }, async () => {
+    await withBridge({}, async ({ bridge, path, log, directory }) => {
+      // As if somebody had opened the door after the bridge had closed it.
+      chmodSync(directory, 0o755);
+      chmodSync(path, 0o666);
+      const said = await dialAsNobody(path, encodeHello({ ...hello, transport: "socket" }));
+      assert.deepEqual(said, { answer: "", error: "" });
+      assert.deepEqual(
+        log.lines.filter(({ level }) => level === "warn").map(({ message, fields }) => [message, fields["reason"]]),
+        [["a dialer was turned away", `it belongs to the user ${NOBODY}, this process to 0`]],
+      );
+      assert.deepEqual(bridge.connections, []);
+    });
+  });
+
+  test("of another user cannot even connect", { skip: unlessRoot }, async () => {
+    await withBridge({}, async ({ path, directory }) => {
+      assert.deepEqual(await dialAsNobody(path, Buffer.alloc(0)), { answer: "", error: "EACCES" });
+      chmodSync(directory, 0o755);
+      assert.deepEqual(await dialAsNobody(path, Buffer.alloc(0)), { answer: "", error: "EACCES" });
+    });
+  });
+
+  test("gets through a flood of others that say nothing: those that have been silent for longest are closed", async () => {
+    await withBridge({}, async ({ bridge, path }) => {
+      const silent: Socket[] = [];
+      let closed = 0;
+      for (let count = 0; count < MAX_GREETING + 50; count++) {
+        const socket = await connected(path);
+        socket.on("error", () => undefined);
+        socket.once("close", () => { closed++; });
+        socket.resume();
+        silent.push(socket);
+      }
+      await dial(path, { transport: "shm", expose: { f: () => 1 } });
+      assert.equal(await bridge.call("f"), 1);
+      // The one that came through had its turn among them.
+      while (closed < 51) await turn();
+      assert.ok(silent.slice(0, 51).every((socket) => socket.destroyed));
+      assert.equal(silent.at(-1)?.destroyed, false);
+      for (const socket of silent) socket.destroy();
     });
   });
 

@@ -101,6 +101,20 @@ def check_directory(directory: Path) -> None:
         )
 
 
+def check_socket(path: Path) -> None:
+    """Raise PermissionError if others could connect to the socket `path`, or if it is not this user's;
+    FileNotFoundError if it is missing.
+    """
+    status = path.lstat()
+    if status.st_uid != os.geteuid():
+        raise PermissionError(f"{path} belongs to the user {status.st_uid}, not to {os.geteuid()}")
+    # To connect takes the right to write. A listener sets 0600 as soon as it listens; until then the umask does.
+    if stat.S_IMODE(status.st_mode) & 0o022:
+        raise PermissionError(
+            f"{path} has mode {stat.S_IMODE(status.st_mode):04o}: others may connect; chmod 600 {path}"
+        )
+
+
 def _number(
     argument: str, given: int | None, variable: str, environment: Mapping[str, str], least: int, most: int
 ) -> int | None:

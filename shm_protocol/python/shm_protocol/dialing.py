@@ -126,6 +126,7 @@ class _Attempt:
         path = self._settings.path
         try:
             config.check_directory(path.parent)
+            config.check_socket(path)
             dialed.settimeout(self._left())
             dialed.connect(os.fspath(path))
         except (FileNotFoundError, ConnectionRefusedError) as error:

@@ -94,6 +94,16 @@ def test_a_directory_that_others_may_enter_is_refused(tmp_path: Path, mode: int)
         config.check_directory(tmp_path)
 
 
+@pytest.mark.parametrize("mode", [0o602, 0o620, 0o666, 0o777])
+def test_a_socket_that_others_may_connect_to_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "node.sock"
+    path.touch(0o600)
+    config.check_socket(path)
+    path.chmod(mode)
+    with pytest.raises(PermissionError, match=f"mode {mode:04o}: others may connect; chmod 600 {path}"):
+        config.check_socket(path)
+
+
 def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(PermissionError, match="belongs to the user"):

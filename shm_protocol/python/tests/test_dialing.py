@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -118,23 +117,53 @@ def test_a_directory_that_others_may_enter_is_refused(listen: Listen, path: Path
         shm_protocol.connect(path)
 
 
-@pytest.mark.parametrize("transport", ["shm", "socket"])
-def test_a_socket_of_another_user_is_refused(
-    listen: Listen, path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_socket_that_others_may_connect_to_is_refused(listen: Listen, path: Path) -> None:
     listen()
-    monkeypatch.setattr(shm_protocol.dialing, "_UCRED", ForeignUcred())
-    with pytest.raises(PeerUnavailable, match="the user 12345 listens at"):
-        shm_protocol.connect(path, transport=transport)
+    path.chmod(0o666)
+    with pytest.raises(PeerUnavailable, match=f"mode 0666: others may connect; chmod 600 {path}"):
+        shm_protocol.connect(path)
 
 
-class ForeignUcred:
-    """struct ucred as the kernel would give it for another user."""
+NOBODY = 65534
 
-    size = struct.calcsize("iII")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user as well")
 
-    def unpack(self, data: bytes) -> tuple[int, int, int]:
-        return (1, 12345, 12345)
+LISTEN_AS_NOBODY = """
+import os, socket, sys
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o600)
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+# SO_PEERCRED tells who listens, as of now.
+listening.listen()
+print("ready", flush=True)
+connected, _ = listening.accept()
+print(connected.recv(1), flush=True)
+"""
+
+
+@needs_root
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+def test_an_acceptor_of_another_user_is_refused_and_told_nothing(path: Path, transport: str) -> None:
+    command = [sys.executable, "-c", LISTEN_AS_NOBODY, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        with pytest.raises(PeerUnavailable, match=f"the user {NOBODY} listens at {path}, not 0; only the same user"):
+            shm_protocol.connect(path, transport=transport)
+        assert child.stdout.readline() == "b''\n"
+
+
+@needs_root
+def test_a_directory_or_a_socket_of_another_user_is_refused(listen: Listen, path: Path) -> None:
+    listen()
+    for owned in (path, path.parent):
+        os.chown(owned, NOBODY, NOBODY)
+        with pytest.raises(PeerUnavailable, match=f"{owned} belongs to the user {NOBODY}, not to 0"):
+            shm_protocol.connect(path)
+        os.chown(owned, 0, 0)
 
 
 # Answers to a hello.
