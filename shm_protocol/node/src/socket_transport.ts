@@ -16,6 +16,9 @@ import { isDisposable } from "./values";
 
 const HEADER_BYTES = 4;
 
+/** What comes in smaller pieces is joined as it comes: kept apart, a byte would take a hundred times its size. */
+const SMALL_BYTES = 4096;
+
 /** How long a socket that this side has closed may still take to send what was written to it. */
 const LINGER_MS = 1000;
 
@@ -87,7 +90,9 @@ export class SocketTransport implements Transport {
 
   private readonly onData = (bytes: Buffer): void => {
     if (this.ended) return;
-    this.parts.push(bytes);
+    const last = this.parts.at(-1);
+    if (last !== undefined && last.length + bytes.length <= SMALL_BYTES) this.parts[this.parts.length - 1] = Buffer.concat([last, bytes]);
+    else this.parts.push(bytes);
     this.partBytes += bytes.length;
     turnBegins();
     while (this.partBytes >= HEADER_BYTES && this.takeMessage());
