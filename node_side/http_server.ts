@@ -32,6 +32,12 @@ const CORS = {
 /** How often Node looks for requests that have taken too long. */
 const CHECK_EVERY_MS = 500;
 
+/** How long a client may take to take its answer, as with the Flask app. */
+const SEND_TIMEOUT_MS = 5_000;
+
+/** How long a client that was refused may take to close its end (RFC 9112 section 9.6), as with the Flask app. */
+const LINGER_MS = 2_000;
+
 /** What Node's parser refuses before there is a request, by error code; anything else is a 400. */
 const PARSER_ERRORS: Readonly<Record<string, number>> = {
   HPE_HEADER_OVERFLOW: 431,
@@ -40,7 +46,7 @@ const PARSER_ERRORS: Readonly<Record<string, number>> = {
 
 /**
  * The HTTP server: finds the route, sends its answer or its error as JSON, and counts it. Not yet listening. A client
- * that takes longer than `requestTimeoutMs` to send a request gets a 408.
+ * that takes longer than `requestTimeoutMs` to send a request gets a 408; one that does not take its answer is dropped.
  */
 export function createHttpServer(routes: readonly Route[], metrics: Metrics, requestTimeoutMs: number): Server {
   const table = byPath(routes);
@@ -132,6 +138,17 @@ function send(response: ServerResponse, status: number, body: unknown, headers: 
       ...headers,
     })
     .end(text);
+  if (response.socket === null) {
+    // Answers to requests that came before it go first.
+    response.once("socket", () => { dropUnlessTaken(response); });
+  } else {
+    dropUnlessTaken(response);
+  }
+}
+
+function dropUnlessTaken(response: ServerResponse): void {
+  const timer = setTimeout(() => response.destroy(), SEND_TIMEOUT_MS);
+  response.once("close", () => { clearTimeout(timer); });
 }
 
 function refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
@@ -145,4 +162,6 @@ function refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
   const headers = { ...CORS, "Content-Type": "application/json", "Content-Length": body.length, Connection: "close" };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   socket.end(`HTTP/1.1 ${status} ${reason}\r\n${lines.join("")}\r\n${body}`);
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once("close", () => { clearTimeout(timer); });
 }

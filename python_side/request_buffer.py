@@ -9,8 +9,8 @@ import re
 from typing import Final
 
 END_OF_HEAD: Final = b"\r\n\r\n"
-CONTENT_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
-CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+CONTENT_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
+FRAMING: Final = re.compile(rb"\r\n(?:content-length|(transfer-encoding))[ \t]*:", re.IGNORECASE)
 EXPECT: Final = re.compile(rb"\r\nexpect:", re.IGNORECASE)
 
 
@@ -56,7 +56,11 @@ class RequestBuffer:
         if EXPECT.search(head):
             # The client waits for `100 Continue`, which the parser's side sends.
             return 0
-        if CHUNKED.search(head):
+        framing = FRAMING.findall(head)
+        if len(framing) > 1:
+            # Told twice how long the body is, or in both ways: nothing to wait for, because the parser refuses it.
+            return 0
+        if framing and framing[0]:
             return None
         announced = CONTENT_LENGTH.search(head)
         return int(announced[1]) if announced else 0

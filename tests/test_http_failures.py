@@ -133,6 +133,19 @@ def test_the_remote_stack_goes_to_the_log_and_not_to_the_client() -> None:
         assert "typescript_utils.ts" in line
 
 
+def test_a_python_stack_goes_to_the_log_of_node_and_not_to_its_client() -> None:
+    with Services(workers=1, gunicorn_args=["--pythonpath", "tests", "failing_model_app:app"]) as services:
+        for path, sent in TO_PYTHON:
+            answer = http_client.post(services.node_url + path, sent)
+            assert (answer.status, answer.json()) == (500, {"error": "Internal server error"})
+        lines = [line for line in services.logs("node").splitlines() if "call to Python failed" in line]
+        assert len(lines) == len(TO_PYTHON)
+        for line in lines:
+            assert "ERROR [node] " in line
+            assert "the model is broken" in line
+            assert "failing_model_app.py" in line
+
+
 def test_every_line_of_the_log_has_its_level_and_its_process() -> None:
     with Services(workers=1, sides=["python"]) as services:
         http_client.post(f"{services.python_url}/api/slugify", {"text": "x"})

@@ -3,15 +3,11 @@
 import json
 import socket
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import http_client
 import pytest
+from raw_http import BODY, LENGTH, POST, REQUEST, connect, read_answer
 from services import Services
-
-BODY = b'{"text":"I love this great product"}'
-POST = b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(BODY)
-REQUEST = POST + b"\r\n" + BODY
 
 
 @pytest.fixture(scope="module")
@@ -19,27 +15,6 @@ def services() -> Iterator[Services]:
     """One worker, with the routes of slow_app."""
     with Services(workers=1, gunicorn_args=["--pythonpath", "tests", "slow_app:app"]) as running:
         yield running
-
-
-def connect(services: Services, url: str | None = None) -> socket.socket:
-    parts = urlsplit(url or services.python_url)
-    return socket.create_connection((parts.hostname, parts.port), timeout=60)
-
-
-def read_answer(sock: socket.socket) -> tuple[int, bytes]:
-    """Status and body of one answer, and not a byte of what follows it."""
-    with sock.makefile("rb", buffering=0) as stream:
-        status = int(stream.readline().split()[1])
-        length = 0
-        while line := stream.readline().strip().lower():
-            name, _, value = line.partition(b":")
-            length = int(value) if name == b"content-length" else length
-        body = b""
-        while len(body) < length:
-            data = stream.read(length - len(body))
-            assert data, "the answer is cut off"
-            body += data
-    return status, body
 
 
 def others_are_served(services: Services) -> bool:
@@ -51,7 +26,7 @@ def others_are_served(services: Services) -> bool:
 
 @pytest.mark.parametrize("sent", [0, 1, 40, len(POST), len(POST) + 2, len(REQUEST) - 1])
 def test_an_unfinished_request_holds_nobody_up(services: Services, sent: int) -> None:
-    with connect(services) as sock:
+    with connect(services.python_url) as sock:
         sock.sendall(REQUEST[:sent])
         assert others_are_served(services)
         sock.sendall(REQUEST[sent:])
@@ -59,7 +34,7 @@ def test_an_unfinished_request_holds_nobody_up(services: Services, sent: int) ->
 
 
 def test_a_request_may_come_byte_by_byte(services: Services) -> None:
-    with connect(services) as sock:
+    with connect(services.python_url) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in REQUEST:
             sock.sendall(bytes([byte]))
@@ -67,28 +42,28 @@ def test_a_request_may_come_byte_by_byte(services: Services) -> None:
 
 
 def test_a_chunked_request_may_come_in_any_pieces(services: Services) -> None:
-    head = POST.replace(b"Content-Length: %d" % len(BODY), b"Transfer-Encoding: chunked") + b"\r\n"
+    head = POST.replace(LENGTH, b"Transfer-Encoding: chunked") + b"\r\n"
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (BODY[:7], BODY[7:9], BODY[9:]))
     request = head + chunks + b"0\r\n\r\n"
     for cut in range(len(head) - 2, len(request), 3):
-        with connect(services) as sock:
+        with connect(services.python_url) as sock:
             sock.sendall(request[:cut])
             sock.sendall(request[cut:])
             assert read_answer(sock)[0] == 200, cut
 
 
 def test_requests_sent_at_once_are_answered_in_order(services: Services) -> None:
-    with connect(services) as sock:
+    with connect(services.python_url) as sock:
         sock.sendall(REQUEST + b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n" + REQUEST[:50])
-        assert b"positive" in read_answer(sock)[1]
-        assert b"Hello" in read_answer(sock)[1]
+        assert b"positive" in read_answer(sock)[2]
+        assert b"Hello" in read_answer(sock)[2]
         assert others_are_served(services)
         sock.sendall(REQUEST[50:])
-        assert b"positive" in read_answer(sock)[1]
+        assert b"positive" in read_answer(sock)[2]
 
 
 def test_a_connection_is_kept_alive(services: Services) -> None:
-    with connect(services) as sock:
+    with connect(services.python_url) as sock:
         for _ in range(5):
             sock.sendall(REQUEST)
             assert read_answer(sock)[0] == 200
@@ -96,7 +71,7 @@ def test_a_connection_is_kept_alive(services: Services) -> None:
 
 
 def test_a_client_that_expects_100_continue_gets_it(services: Services) -> None:
-    with connect(services) as sock:
+    with connect(services.python_url) as sock:
         sock.sendall(POST + b"Expect: 100-continue\r\n\r\n")
         assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         sock.sendall(BODY)
@@ -104,7 +79,7 @@ def test_a_client_that_expects_100_continue_gets_it(services: Services) -> None:
 
 
 def test_a_client_that_does_not_close_its_end_holds_nobody_up(services: Services) -> None:
-    with connect(services) as sock:
+    with connect(services.python_url) as sock:
         sock.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert read_answer(sock)[0] == 200
         assert sock.recv(1) == b""
@@ -112,12 +87,12 @@ def test_a_client_that_does_not_close_its_end_holds_nobody_up(services: Services
 
 
 def test_a_body_that_the_app_does_not_read_does_not_become_the_next_request(services: Services) -> None:
-    with connect(services) as sock:
+    with connect(services.python_url) as sock:
         unread = REQUEST.replace(b"/api/predict", b"/unread")
         sock.sendall(unread + unread + REQUEST)
         for _ in range(2):
-            assert b"pid" in read_answer(sock)[1]
-        assert b"positive" in read_answer(sock)[1]
+            assert b"pid" in read_answer(sock)[2]
+        assert b"positive" in read_answer(sock)[2]
 
 
 @pytest.fixture(scope="module")
@@ -135,15 +110,15 @@ def impatient() -> Iterator[Services]:
         # These the worker reads while it waits.
         POST + b"Expect: 100-continue\r\n\r\n" + BODY[:-1],
         POST.replace(b"%d" % len(BODY), b"900000") + b"\r\n",
-        POST.replace(b"Content-Length: %d" % len(BODY), b"Transfer-Encoding: chunked") + b"\r\n5\r\nab\r\n\r\n",
+        POST.replace(LENGTH, b"Transfer-Encoding: chunked") + b"\r\n5\r\nab\r\n\r\n",
     ],
 )
 def test_a_client_that_never_finishes_gets_a_408(impatient: Services, sent: bytes) -> None:
-    with connect(impatient) as sock:
+    with connect(impatient.python_url) as sock:
         sock.sendall(sent)
-        status, body = read_answer(sock)
+        status, _, body = read_answer(sock)
         if status == 100:
-            status, body = read_answer(sock)
+            status, _, body = read_answer(sock)
         assert status == 408
         assert list(json.loads(body)) == ["error"]
         assert sock.recv(1) == b""
@@ -151,20 +126,20 @@ def test_a_client_that_never_finishes_gets_a_408(impatient: Services, sent: byte
 
 
 def test_a_connection_that_never_begins_is_closed(impatient: Services) -> None:
-    with connect(impatient) as sock:
+    with connect(impatient.python_url) as sock:
         assert sock.recv(1) == b""
 
 
 @pytest.mark.parametrize("sent", [REQUEST[:20], REQUEST[:-1]])
 def test_the_typescript_server_gives_a_408_too(impatient: Services, sent: bytes) -> None:
-    with connect(impatient, impatient.node_url) as sock:
+    with connect(impatient.node_url) as sock:
         sock.sendall(sent)
-        status, body = read_answer(sock)
+        status, _, body = read_answer(sock)
         assert (status, json.loads(body)) == (408, {"error": "Request Timeout"})
 
 
 def test_a_client_that_does_not_take_its_answer_is_dropped(services: Services) -> None:
-    with connect(services) as sock:
+    with connect(services.python_url) as sock:
         sock.sendall(b"GET /large/50000000 HTTP/1.1\r\nHost: x\r\n\r\n")
         assert others_are_served(services)
         received = 0
@@ -175,7 +150,7 @@ def test_a_client_that_does_not_take_its_answer_is_dropped(services: Services) -
 
 def test_a_client_that_leaves_in_the_middle_is_forgotten(services: Services) -> None:
     for sent in (b"", REQUEST[:20], REQUEST[:-1], b"\x00\xff garbage \r\n\r\n"):
-        with connect(services) as sock:
+        with connect(services.python_url) as sock:
             sock.sendall(sent)
     assert others_are_served(services)
 
@@ -187,16 +162,16 @@ def test_a_client_that_leaves_in_the_middle_is_forgotten(services: Services) -> 
         (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
         (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 431),
-        (POST.replace(b"Content-Length: %d" % len(BODY), b"Transfer-Encoding: chunked") + b"\r\nzz\r\n\r\n\r\n", 400),
+        (POST.replace(LENGTH, b"Transfer-Encoding: chunked") + b"\r\nzz\r\n\r\n\r\n", 400),
     ],
 )
 def test_a_malformed_request_gets_a_json_answer_and_the_worker_stays(
     services: Services, request_: bytes, status: int
 ) -> None:
     workers = services.worker_pids()
-    with connect(services) as sock:
+    with connect(services.python_url) as sock:
         sock.sendall(request_)
-        answered, body = read_answer(sock)
+        answered, _, body = read_answer(sock)
         assert answered == status
         assert list(json.loads(body)) == ["error"]
         assert sock.recv(1) == b""

@@ -52,6 +52,20 @@ def test_a_client_that_waits_for_100_continue_is_left_to_the_parser_with_its_hea
     assert buffer.feed(POST.replace(b"Host: x", b"Expect: 100-continue")[: -len(b"hello")])
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 5\r\nContent-Length: 500",
+        b"Content-Length: 500\r\nContent-Length: 5",
+        b"Content-Length: 500\r\nTransfer-Encoding: chunked",
+        b"transfer-encoding: chunked\r\nX: y\r\ncontent-length : 500",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+    ],
+)
+def test_a_head_that_tells_two_lengths_is_left_to_the_parser_at_once(headers: bytes) -> None:
+    assert RequestBuffer(LIMIT).feed(b"POST / HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n\r\n")
+
+
 def test_a_header_is_not_taken_from_the_body() -> None:
     buffer = RequestBuffer(LIMIT)
     assert buffer.feed(GET + b"\r\nContent-Length: 100\r\n\r\n")

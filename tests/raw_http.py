@@ -1,0 +1,50 @@
+"""HTTP by the byte, for clients that do not behave."""
+
+import socket
+from typing import Final
+from urllib.parse import urlsplit
+
+from services import HANG_S
+
+BODY: Final = b'{"text":"I love this great product"}'
+LENGTH: Final = b"Content-Length: %d" % len(BODY)
+POST: Final = b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + LENGTH + b"\r\n"
+"""The head of a request that both services take, without the empty line at its end."""
+
+REQUEST: Final = POST + b"\r\n" + BODY
+
+
+def connect(url: str, receive_bytes: int = 0) -> socket.socket:
+    """A connection. `receive_bytes`: the size of its receive buffer, else the system's."""
+    parts = urlsplit(url)
+    sock = socket.socket()
+    if receive_bytes:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    sock.settimeout(HANG_S)
+    sock.connect((parts.hostname, parts.port))
+    return sock
+
+
+def read_answer(sock: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of one answer, and not a byte of what follows it. Names of headers are in lower case."""
+    with sock.makefile("rb", buffering=0) as stream:
+        status = int(stream.readline().split()[1])
+        headers = {}
+        while line := stream.readline().strip().decode("latin-1"):
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        body = b""
+        length = int(headers.get("content-length", 0))
+        while len(body) < length:
+            data = stream.read(length - len(body))
+            assert data, "the answer is cut off"
+            body += data
+    return status, headers, body
+
+
+def is_at_end(sock: socket.socket) -> bool:
+    """Whether the server sends no more and closes the connection."""
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:
+        return True

@@ -1,0 +1,211 @@
+"""What HTTP clients may not do to either service: be endless, be ambiguous, or keep others from being served."""
+
+import itertools
+import json
+import select
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import http_client
+import pytest
+from raw_http import BODY, LENGTH, POST, REQUEST, connect, is_at_end, read_answer
+from services import Services
+
+Service = Literal["flask", "node"]
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[Services]:
+    """Servers that give a client one second for its request."""
+    with Services(workers=1, env={"SHM_POLYGLOT_REQUEST_TIMEOUT": "1"}) as running:
+        yield running
+
+
+@pytest.fixture(params=["flask", "node"])
+def url(request: pytest.FixtureRequest, services: Services) -> str:
+    """Each test runs against both."""
+    return services.python_url if request.param == "flask" else services.node_url
+
+
+def others_are_served(services: Services) -> bool:
+    return all(
+        http_client.post(f"{url}/api/predict", {"text": "x"}).status == 200
+        for url in (services.python_url, services.node_url)
+    )
+
+
+# Slow clients.
+
+
+@pytest.mark.parametrize(
+    ("at_once", "drop"),
+    [(b"", REQUEST), (POST, b"X: " + b"x" * 8000), (POST.replace(LENGTH, b"Content-Length: 9000") + b"\r\n", b" ")],
+    ids=["request line", "headers", "body"],
+)
+def test_a_client_that_sends_a_byte_now_and_then_gets_no_more_time(
+    services: Services, url: str, at_once: bytes, drop: bytes
+) -> None:
+    with connect(url) as sock:
+        sock.sendall(at_once)
+        for byte in itertools.cycle(drop):
+            if select.select([sock], [], [], 0.05)[0]:
+                break
+            sock.sendall(bytes([byte]))
+        status, _, body = read_answer(sock)
+        assert (status, list(json.loads(body))) == (408, ["error"])
+        assert is_at_end(sock)
+    assert others_are_served(services)
+
+
+def test_a_client_that_never_begins_is_not_waited_for(services: Services, url: str) -> None:
+    with connect(url) as sock:
+        while sock.recv(1024):
+            pass
+    assert others_are_served(services)
+
+
+def test_hundreds_of_slow_clients_keep_nobody_out(services: Services, url: str) -> None:
+    socks = [connect(url) for _ in range(300)]
+    try:
+        for sock in socks:
+            sock.sendall(POST)
+        assert others_are_served(services)
+        for sock in socks:
+            assert read_answer(sock)[0] == 408
+    finally:
+        for sock in socks:
+            sock.close()
+
+
+def test_a_client_that_does_not_take_its_answer_is_dropped_by_node(services: Services) -> None:
+    text = b'{"text":"' + b"x" * 1_000_000 + b'"}'
+    post = POST.replace(LENGTH, b"Content-Length: %d" % len(text)) + b"\r\n" + text
+    answers = 8  # more than the system buffers between the two
+    with connect(services.node_url, receive_bytes=4096) as sock:
+        for _ in range(answers):
+            sock.sendall(post)
+        ports = (int(services.node_url.rpartition(":")[2]), sock.getsockname()[1])
+        services.wait_until(lambda: not is_held(*ports), "Node has let go of the connection")
+        received = 0
+        try:
+            while data := sock.recv(1 << 20):
+                received += len(data)
+        except ConnectionResetError:
+            pass
+        assert received < answers * len(text)
+    assert others_are_served(services)
+
+
+def test_a_client_that_is_refused_and_does_not_close_its_end_is_let_go(services: Services, url: str) -> None:
+    with connect(url) as sock:
+        sock.sendall(b"nonsense\r\n\r\n")
+        assert read_answer(sock)[0] == 400
+        assert is_at_end(sock)
+        ports = (int(url.rpartition(":")[2]), sock.getsockname()[1])
+        services.wait_until(lambda: not is_held(*ports), "the server has let go of the connection")
+
+
+def is_held(local: int, remote: int) -> bool:
+    """Whether a process has the local end of a TCP connection between two ports of this machine."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        # An end that its process has closed has no inode, whatever the kernel has still to send.
+        if (fields[1][-4:], fields[2][-4:]) == (f"{local:04X}", f"{remote:04X}") and fields[9] != "0":
+            return True
+    return False
+
+
+# Large ones.
+
+
+@pytest.mark.parametrize(
+    ("head", "flask", "node"),
+    [
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n", 414, 431),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n", 431, 431),
+        (b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: 1234567890123456789\r\n" % n for n in range(1000)), 431, 431),
+    ],
+    ids=["request line", "one header", "many headers"],
+)
+def test_a_head_that_is_too_large_is_refused(services: Services, url: str, head: bytes, flask: int, node: int) -> None:
+    with connect(url) as sock:
+        sock.sendall(head + b"\r\n")
+        status, _, body = read_answer(sock)
+        assert (status, list(json.loads(body))) == (flask if url == services.python_url else node, ["error"])
+        assert is_at_end(sock)
+    assert others_are_served(services)
+
+
+def test_a_head_that_never_ends_is_refused(services: Services, url: str) -> None:
+    with connect(url) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\n")
+        try:
+            for number in range(1_000_000):
+                sock.sendall(b"X-%d: x\r\n" % number * 100)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        else:
+            pytest.fail("it takes everything")
+    assert others_are_served(services)
+
+
+# Ambiguous ones: where two servers in a row understand a request differently, one of them takes the end of it for the
+# next request.
+
+HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"Transfer-Encoding: chunked"
+CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+SHORT = b"Content-Length: 5"
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (LENGTH + b"\r\n" + CHUNKED, CHUNKS),
+        (CHUNKED + b"\r\n" + LENGTH, CHUNKS),
+        (CHUNKED + b"\r\n" + SHORT, BODY),
+        (LENGTH + b"\r\n" + SHORT, BODY),
+        (SHORT + b"\r\n" + LENGTH, BODY),
+        (LENGTH + b", %d" % len(BODY), BODY),
+        (b"Content-Length: +%d" % len(BODY), BODY),
+        (b"Content-Length: -1", BODY),
+        (b"Content-Length: 0x24", BODY),
+        (b"Content-Length: 3 6", BODY),
+        (b"Content-Length: 3\xb2", BODY),
+        (b"Content-Length: 99999999999999999999999999", BODY),
+        (LENGTH.replace(b":", b" :"), BODY),
+        (CHUNKED.replace(b":", b" :"), CHUNKS),
+        (b"Transfer-Encoding: xchunked", CHUNKS),
+        (b"Transfer-Encoding: chunked, identity", CHUNKS),
+        (CHUNKED + b"\r\nTransfer-Encoding: identity", CHUNKS),
+        (b"Transfer-Encoding: \x0bchunked", CHUNKS),
+        (b"X: a\0b\r\n" + LENGTH, BODY),
+        (b"X: a\rContent-Length: 0\r\n" + LENGTH, BODY),
+        (CHUNKED, b"-1\r\n" + BODY),
+        (CHUNKED, b"0x24\r\n%b\r\n0\r\n\r\n" % BODY),
+        (CHUNKED, b"24\r\n%bxx0\r\n\r\n" % BODY),
+        (CHUNKED, b"fffffffffffffffff\r\n%b\r\n0\r\n\r\n" % BODY),
+    ],
+)
+def test_a_request_whose_length_is_ambiguous_is_refused_and_nothing_behind_it_is_a_request(
+    services: Services, url: str, framing: bytes, body: bytes
+) -> None:
+    with connect(url) as sock:
+        sock.sendall(POST.replace(LENGTH, framing) + b"\r\n" + body + HIDDEN)
+        status, _, answer = read_answer(sock)
+        assert 400 <= status <= 501, status
+        assert list(json.loads(answer)) == ["error"]
+        assert is_at_end(sock), "there is a second answer"
+    assert others_are_served(services)
+
+
+def test_a_body_that_is_shorter_than_announced_takes_nothing_from_the_next_connection(
+    services: Services, url: str
+) -> None:
+    with connect(url) as first, connect(url) as second:
+        first.sendall(REQUEST[:-5])
+        first.shutdown(socket.SHUT_WR)
+        second.sendall(REQUEST)
+        assert b"positive" in read_answer(second)[2]
