@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from services import HANG_S, ROOT, free_ports
@@ -39,7 +40,7 @@ def registry(advisories: dict[str, Any]) -> Iterator[str]:
             self.answer(advisories if self.path.endswith("/advisories/bulk") else {})
 
         def do_GET(self) -> None:
-            name = self.path.strip("/")
+            name = unquote(self.path.strip("/"))
             self.answer({"name": name, "dist-tags": {}, "versions": {}})
 
         def answer(self, value: object) -> None:
@@ -73,10 +74,10 @@ ADVISORY = {
 
 
 def test_a_node_package_with_a_known_vulnerability_is_a_finding(tmp_path: Path) -> None:
-    with registry({"typescript": [ADVISORY]}) as url:
+    with registry({"node-api-headers": [ADVISORY]}) as url:
         done = audit("npm", npm_config_registry=url, npm_config_cache=str(tmp_path))
     assert done.returncode == 1, done.stdout
-    assert "typescript" in done.stdout
+    assert "node-api-headers" in done.stdout
     assert "high: Reads your thoughts" in done.stdout
 
 
