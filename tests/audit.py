@@ -42,7 +42,7 @@ def audit_python() -> list[str]:
     if skipped:
         print(f"python: not asked about {', '.join(skipped)}")
     return [
-        f"{package['name']} {package['version']}: {found['id']}, mended in {' '.join(found['fix_versions']) or 'nothing'}"
+        f"{package['name']} {package['version']}: {found['id']}, mended in {' '.join(found['fix_versions']) or 'none'}"
         for package in packages
         for found in package.get("vulns", ())
     ]

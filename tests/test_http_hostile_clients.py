@@ -98,10 +98,13 @@ def test_a_client_that_does_not_take_its_answer_is_dropped_by_node(services: Ser
     assert others_are_served(services)
 
 
-def test_a_client_that_is_refused_and_does_not_close_its_end_is_let_go(services: Services, url: str) -> None:
+@pytest.mark.parametrize(("sent", "status"), [(b"nonsense\r\n\r\n", 400), (REQUEST[:-1], 408)])
+def test_a_client_that_is_refused_and_does_not_close_its_end_is_let_go(
+    services: Services, url: str, sent: bytes, status: int
+) -> None:
     with connect(url) as sock:
-        sock.sendall(b"nonsense\r\n\r\n")
-        assert read_answer(sock)[0] == 400
+        sock.sendall(sent)
+        assert read_answer(sock)[0] == status
         assert is_at_end(sock)
         ports = (int(url.rpartition(":")[2]), sock.getsockname()[1])
         services.wait_until(lambda: not is_held(*ports), "the server has let go of the connection")
