@@ -27,7 +27,7 @@ async function dialAsNobody(path: string, bytes: Buffer): Promise<{ answer: stri
   const program = `
     const socket = require("node:net").connect(process.argv[1]);
     const said = { answer: "", error: "" };
-    socket.on("data", (data) => { said.answer += data.toString("hex"); });
+    socket.on("data", (data) => { said.answer += data.toString("hex"); socket.destroy(); });
     socket.on("error", (error) => { if (error.code !== "EPIPE" && error.code !== "ECONNRESET") said.error = error.code; });
     socket.on("close", () => { console.log(JSON.stringify(said)); });
     socket.write(Buffer.from(process.argv[2], "hex"));`;
