@@ -5,7 +5,7 @@ CORES := $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up bench bench-quick bench-setup test lint test-c test-node test-python test-compose model clean FORCE
+.PHONY: help setup up bench bench-quick bench-setup test lint test-c test-node test-python test-compose model soak audit clean FORCE
 
 venv := .venv
 python := $(venv)/bin/python
@@ -35,6 +35,8 @@ help:
 	@echo 'make test-python   the Python library and all that needs both languages'
 	@echo 'make test-compose  the containers; needs a Docker engine and Compose'
 	@echo 'make model         verify the model of the ring with Spin'
+	@echo 'make soak          full load for 10 minutes: does anything come to hold more?'
+	@echo 'make audit         ask the registries for known vulnerabilities of what is locked'
 	@echo 'make setup         only install and build'
 	@echo 'make clean         remove everything that was installed or built here'
 	@echo
@@ -79,6 +81,12 @@ test-compose: setup $(dev_packages)
 
 model:
 	@shm_protocol/model/run
+
+soak: setup $(dev_packages)
+	@exec $(python) -m tests.soak
+
+audit: .make/toolchain
+	@$(PYTHON) tests/audit.py
 
 clean:
 	rm -rf .venv .make node_modules bench/peers/node_modules

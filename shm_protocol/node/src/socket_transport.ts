@@ -16,7 +16,7 @@ import { isDisposable } from "./values";
 
 const HEADER_BYTES = 4;
 
-/** What comes in smaller pieces is joined as it comes: kept apart, a byte would take a hundred times its size. */
+/** What comes in smaller pieces is joined as it comes: kept apart, each byte would take a Buffer. */
 const SMALL_BYTES = 4096;
 
 /** How long a socket that this side has closed may still take to send what was written to it. */
