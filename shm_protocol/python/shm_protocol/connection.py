@@ -340,7 +340,8 @@ class Connection:
                         has_read = True
                 if not self._flush():
                     # Full: what has arrived is read, so that the peer can go on, but not started.
-                    self._read_ahead()
+                    if not self._read_ahead() and self._peer_left:
+                        raise PeerGone("the peer has closed the connection")
                     break
                 has_read = self._read_ahead(*READ_AHEAD_WHILE_SERVING) or has_read
                 if not self._start_next() and not has_read:

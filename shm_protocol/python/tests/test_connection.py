@@ -781,6 +781,21 @@ def test_an_event_loop_learns_of_the_end_after_it_has_served_what_came_before(
     assert ends.far.closed
 
 
+def test_an_event_loop_learns_of_the_end_although_its_answer_finds_no_room(
+    make: Callable[..., Ends], functions: Functions
+) -> None:
+    ends = make(None, {"f": functions})
+    ends.near.stream("f.blob", 1_000_000)
+    ends.far.serve_ready()
+    assert ends.far_transport.sending
+    ends.near.close()
+    ends.far.unpark()
+    with pytest.raises(PeerGone):
+        for _ in range(10):
+            assert ends.far.poll() == "ready"
+            ends.far.serve_ready()
+
+
 def test_parking_at_once_says_whether_there_is_something_to_serve(
     make: Callable[..., Ends], functions: Functions
 ) -> None:
