@@ -194,7 +194,7 @@ class Connection:
         if timeout is DEFAULT_TIMEOUT_S and traceparent is None and self._current is None:
             seconds, timeout_ns = DEFAULT_TIMEOUT_S, _DEFAULT_TIMEOUT_NS
         else:
-            meta, seconds = self._make_meta(method, timeout, traceparent)
+            meta, seconds = self._make_meta(self._current, method, timeout, traceparent)
             timeout_ns = _to_ns(seconds)
         deadline = began + seconds
         if began - self._last_used > STALE_AFTER_S:
@@ -261,7 +261,7 @@ class Connection:
             raise ValueError(f"credit={credit!r}: must be an int from 1 to {frames.CREDIT_MAX}")
         self._require_owner()
         began = monotonic()
-        meta, seconds = self._make_meta(method, timeout, traceparent)
+        meta, seconds = self._make_meta(self._current, method, timeout, traceparent)
         meta["stream"] = credit
         deadline = began + seconds
         self._check_peer(method)
@@ -288,7 +288,7 @@ class Connection:
         """The same as notify, with the arguments in a sequence."""
         self._require_owner()
         began = monotonic()
-        meta, _ = self._make_meta(method, None, traceparent)
+        meta, _ = self._make_meta(self._current, method, None, traceparent)
         self._check_peer(method)
         self._last_used = began
         deadline = began + DEFAULT_TIMEOUT_S
@@ -483,14 +483,16 @@ class Connection:
             "give each thread its own, or use connect(), whose client may be shared"
         )
 
-    def _make_meta(self, method: str, timeout: float | None, traceparent: str | None) -> tuple[dict[str, Any], float]:
-        """What the request tells beside its arguments, and the seconds to wait."""
+    @staticmethod
+    def _make_meta(
+        current: Request | None, method: str, timeout: float | None, traceparent: str | None
+    ) -> tuple[dict[str, Any], float]:
+        """What a request made while serving `current` tells beside its arguments, and the seconds to wait."""
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout={timeout!r}: must be greater than 0 seconds, or None")
         meta: dict[str, Any] = {}
         seconds = math.inf if timeout is None else float(timeout)
         told = timeout is not DEFAULT_TIMEOUT_S and seconds != math.inf
-        current = self._current
         if current is not None:
             chain = [*current.chain, current.method]
             if len(chain) >= frames.CHAIN_MAX:

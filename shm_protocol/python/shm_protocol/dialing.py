@@ -9,7 +9,7 @@ import struct
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from . import config, forks, handshake, shm_transport, shortages
 from .config import Settings
@@ -21,6 +21,8 @@ from .socket_transport import SocketTransport
 from .transport import MessageTransport
 
 logger: Final = logging.getLogger("shm_protocol")
+
+Made = TypeVar("Made", bound=Connection)
 
 _UCRED: Final = struct.Struct("iII")
 """struct ucred of <sys/socket.h>: pid, uid, gid."""
@@ -42,6 +44,13 @@ def dial(
     Raises PeerUnavailable when nobody listens, memory or a descriptor cannot be had, or the acceptor does not answer;
     VersionMismatch; ProtocolError when something else listens there; and what the acceptor refuses with.
     """
+    return dial_as(Connection, settings, role=role, exposed=exposed, name=name, timeout=timeout)
+
+
+def dial_as(
+    kind: type[Made], settings: Settings, *, role: Role, exposed: Exposed, name: str | None, timeout: float
+) -> Made:
+    """The same as dial, for a connection of another class."""
     shown_name = default_name() if name is None else name
     if not 1 <= len(shown_name) <= handshake.NAME_CHARACTERS_MAX:
         raise config.ConfigError(f"name={shown_name!r}: must have 1 to {handshake.NAME_CHARACTERS_MAX} characters")
@@ -49,24 +58,32 @@ def dial(
         raise config.ConfigError(f"timeout={timeout!r}: must be greater than 0 seconds")
     attempt = _Attempt(settings, role, shown_name, time.monotonic() + timeout)
     try:
-        if settings.transport == "socket":
-            return attempt.connect("socket", exposed)
-        reason = shm_transport.why_unavailable()
-        if reason is None:
-            try:
-                return attempt.connect("shm", exposed)
-            except _Refused as refused:
-                if settings.transport == "shm" or isinstance(refused.error, VersionMismatch | Busy):
-                    raise
-                reason = f"the acceptor refuses shared memory ({refused.error})"
-        elif settings.transport == "shm":
-            raise PeerUnavailable(f"transport='shm': {reason}")
-        logger.warning("%s: the socket transport is used, which is slower: %s", settings.path, reason)
-        return attempt.connect("socket", exposed)
+        transport, peer = _connect(attempt, settings)
     except _Refused as refused:
         raise refused.error from None
     except (OSError, MemoryError) as error:
         raise PeerUnavailable(f"{settings.path} cannot be dialed: {shortages.describe(error)}") from error
+    connection = kind(transport, exposed=exposed, role=role, peer=peer, path=settings.path)
+    logger.info("connected to %s at %s over %s as %s", peer.name, settings.path, transport.kind, role)
+    return connection
+
+
+def _connect(attempt: _Attempt, settings: Settings) -> tuple[MessageTransport, Peer]:
+    """By the transport that is asked for, or by the one that can be had."""
+    if settings.transport == "socket":
+        return attempt.connect("socket")
+    reason = shm_transport.why_unavailable()
+    if reason is None:
+        try:
+            return attempt.connect("shm")
+        except _Refused as refused:
+            if settings.transport == "shm" or isinstance(refused.error, VersionMismatch | Busy):
+                raise
+            reason = f"the acceptor refuses shared memory ({refused.error})"
+    elif settings.transport == "shm":
+        raise PeerUnavailable(f"transport='shm': {reason}")
+    logger.warning("%s: the socket transport is used, which is slower: %s", settings.path, reason)
+    return attempt.connect("socket")
 
 
 def default_name() -> str:
@@ -95,8 +112,8 @@ class _Attempt:
         self._dialing: socket.socket | None = None  # for a child forked by another thread meanwhile
         forks.register(self)
 
-    def connect(self, kind: Transport, exposed: Exposed) -> Connection:
-        """The connection. Raises _Refused where dial may try the other transport."""
+    def connect(self, kind: Transport) -> tuple[MessageTransport, Peer]:
+        """What a connection is made of. Raises _Refused where dial may try the other transport."""
         self._dialing = dialed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         transport: MessageTransport
         try:
@@ -112,10 +129,7 @@ class _Attempt:
         finally:
             self._dialing = None
         transport.max_message = min(self._settings.max_message, welcome.max_message)
-        peer = Peer(welcome.name, welcome.language, welcome.library)
-        connection = Connection(transport, exposed=exposed, role=self._role, peer=peer, path=self._settings.path)
-        logger.info("connected to %s at %s over %s as %s", peer.name, self._settings.path, transport.kind, self._role)
-        return connection
+        return transport, Peer(welcome.name, welcome.language, welcome.library)
 
     def after_fork_in_child(self) -> None:
         """See forks.py."""

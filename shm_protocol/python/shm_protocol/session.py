@@ -35,9 +35,12 @@ until its turn comes, or a peer that calls and cancels could make the queue as l
 
 
 class Call:
-    """A call of ours that waits for its answer. `items` is None unless it asked for a stream."""
+    """A call of ours that waits for its answer. `items` is None unless it asked for a stream.
 
-    __slots__ = ("credit", "done", "error", "id", "items", "method", "result")
+    wake: called when its answer or an item has come, where whoever waits does not look by itself. It must not raise.
+    """
+
+    __slots__ = ("credit", "done", "error", "id", "items", "method", "result", "wake")
 
     def __init__(self, call_id: int, method: str, credit: int) -> None:
         self.id = call_id
@@ -47,10 +50,15 @@ class Call:
         self.done = False
         self.result: Any = None
         self.error: BridgeError | None = None
+        self.wake: Callable[[], None] | None = None
 
 
 class Request:
-    """A call of the peer's. `id` is 0 for a notification. `iterator` is set once it has become a stream."""
+    """A call of the peer's. `id` is 0 for a notification. `iterator` is set once it has become a stream.
+
+    wake: called when it is cancelled or granted credit while it runs, where whoever serves it does not look by itself.
+    It must not raise.
+    """
 
     # Defaults in the class: most requests set none of them, and each is a store less per call.
     deadline = math.inf
@@ -61,6 +69,7 @@ class Request:
     iterator: Iterator[Any] | None = None
     running = False
     cancelled = False
+    wake: Callable[[], None] | None = None
 
     def __init__(self, request_id: int, method: str, args: list[Any], size: int) -> None:
         self.id = request_id
@@ -237,11 +246,15 @@ class Session:
         for call in self.pending.values():
             call.done = True
             call.error = PeerGone(f"{call.method}: {reason}")
+            if call.wake is not None:
+                call.wake()
         streams = [
             request for request in self.incoming.values() if request.iterator is not None and not request.running
         ]
         for request in self.incoming.values():
             request.cancelled = True
+            if request.wake is not None:
+                request.wake()
         self.pending.clear()
         self.incoming.clear()
         self.queue.clear()
@@ -315,6 +328,8 @@ class Session:
             call.result = frame[3]
         else:
             call.error = error_from_map(frame[2])
+        if call.wake is not None:
+            call.wake()
 
     def _on_item(self, frame: frames.Frame, size: int) -> None:
         call = self.pending.get(frame[1])
@@ -325,6 +340,8 @@ class Session:
             raise ProtocolError(f"an item of call {call.id} ({call.method}) without credit for it")
         call.credit -= 1
         call.items.append(frame[2])
+        if call.wake is not None:
+            call.wake()
 
     def _count_late(self, call_id: int, what: str) -> None:
         if not 1 <= call_id <= self.last_id:
@@ -337,6 +354,8 @@ class Session:
             return
         request.cancelled = True
         if request.running:
+            if request.wake is not None:
+                request.wake()
             return
         # Its arguments may be large, and it stays in the queue until its turn.
         request.args = []
@@ -355,6 +374,8 @@ class Session:
             )
         if had == 0 and request.iterator is not None and not request.running:
             self.flowing.append(request)
+        elif request.wake is not None:
+            request.wake()
 
     def _on_leave(self, frame: frames.Frame, size: int) -> None:
         if self.peer_leaves:
