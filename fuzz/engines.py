@@ -1,0 +1,139 @@
+"""The fuzzers, one for each language. All are libFuzzer inside: the same options, the same output."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+HERE: Final = ROOT / "fuzz"
+BUILD: Final = ROOT / "build" / "fuzz"
+
+CORE: Final = ROOT / "shm_protocol" / "core"
+PYTHON: Final = ROOT / "shm_protocol" / "python"
+NODE: Final = ROOT / "shm_protocol" / "node"
+
+ATHERIS: Final = BUILD / "python"
+"""Where `setup` installs it: the project's own environment stays as it is."""
+JAZZER: Final = HERE / "node_modules" / ".bin" / "jazzer"
+PLAIN_VALUES: Final = BUILD / f"_plain_values{sysconfig.get_config_var('EXT_SUFFIX')}"
+
+DECODERS: Final = NODE / "build" / "test" / "test" / "fuzz" / "decoders.js"
+INSTRUMENTED: Final = "shm_protocol/node/build/test/src/"
+
+
+class CannotRun(Exception):
+    """A fuzzer is not to be had here, or what it runs does not build; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What starts a fuzzer, before and after the folders of inputs, and its environment."""
+
+    before: Sequence[str]
+    after: Sequence[str] = ()
+    environment: Mapping[str, str] | None = None
+
+    def line(self, folders: Sequence[Path], options: Sequence[str]) -> list[str]:
+        """The whole of it."""
+        return [*self.before, *map(str, folders), *self.after, *options]
+
+
+class Engine(Protocol):
+    """A fuzzer and what it needs."""
+
+    options: Sequence[str]
+
+    def prepare(self) -> None:
+        """Build what is out of date. Raises CannotRun."""
+
+    def command(self, check: str) -> Command:
+        """How to fuzz one check."""
+
+
+class LibFuzzer:
+    """The C core, with AddressSanitizer and UndefinedBehaviorSanitizer."""
+
+    options = ("-rss_limit_mb=1024", "-malloc_limit_mb=64")
+
+    def prepare(self) -> None:
+        """Build the harnesses."""
+        need_clang()
+        run("make", "--no-print-directory", "-C", str(CORE / "fuzz"), "libfuzzer")
+
+    def command(self, check: str) -> Command:
+        """A program for each harness."""
+        return Command([str(CORE / "build" / "fuzz" / "libfuzzer" / check)])
+
+
+class Atheris:
+    """The Python library; its compiled decoder is built again so that the fuzzer sees into it."""
+
+    options = ("-rss_limit_mb=2048",)
+
+    def prepare(self) -> None:
+        """Build the compiled decoder."""
+        if not (ATHERIS / "atheris").is_dir():
+            raise CannotRun("Atheris is not installed: python -m fuzz setup")
+        need_clang()
+        compile_plain_values(PLAIN_VALUES, ["clang", "-fsanitize=fuzzer-no-link"])
+
+    def command(self, check: str) -> Command:
+        """A Python that finds Atheris and the helpers of the tests."""
+        path = os.pathsep.join(map(str, (ROOT, PYTHON, PYTHON / "tests", ATHERIS)))
+        environment = {"PYTHONPATH": path, "FUZZ_PLAIN_VALUES": str(PLAIN_VALUES)}
+        # By its path, not by -m: libFuzzer starts it again when it minimises a corpus.
+        return Command([sys.executable, str(HERE / "under_atheris.py"), check], environment=environment)
+
+
+class Jazzer:
+    """The TypeScript library."""
+
+    options = ("-rss_limit_mb=4096",)
+
+    def prepare(self) -> None:
+        """Compile the checks."""
+        if not JAZZER.exists():
+            raise CannotRun("Jazzer.js is not installed: python -m fuzz setup")
+        run("npx", "--no-install", "tsc", "-p", str(NODE / "test" / "tsconfig.json"))
+
+    def command(self, check: str) -> Command:
+        """Only the library's own files are instrumented."""
+        options = [f"--fuzzEntryPoint={check}", "--sync", f"--includes={INSTRUMENTED}", "--disableBugDetectors=.*"]
+        return Command([str(JAZZER), str(DECODERS), *options, "--"], [])
+
+
+def need_clang() -> None:
+    """Raises CannotRun where clang is not installed."""
+    if shutil.which("clang") is None:
+        raise CannotRun("clang is not installed, which brings libFuzzer: "
+            "apt-get install clang libclang-rt-dev, or dnf install clang compiler-rt")
+
+
+def compile_plain_values(output: Path, compiler: Sequence[str]) -> None:
+    """Build the compiled decoder with another compiler or for a sanitizer. Raises CannotRun."""
+    source = PYTHON / "shm_protocol" / "_plain_values.c"
+    if not source.exists():
+        raise CannotRun(f"{source.relative_to(ROOT)} is not there: make setup")
+    if output.exists() and output.stat().st_mtime > source.stat().st_mtime:
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    include = f"-I{sysconfig.get_path('include')}"
+    run(*compiler, "-O1", "-g", "-w", "-fPIC", "-shared", include, str(source), "-o", str(output))
+
+
+def run(*command: str) -> None:
+    """Run a step of a build. Raises CannotRun with what it said."""
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise CannotRun(f"{command[0]} is not installed") from error
+    if done.returncode != 0:
+        raise CannotRun(f"exit code {done.returncode}: {' '.join(command)}\n{done.stdout}{done.stderr}")

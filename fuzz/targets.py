@@ -1,0 +1,72 @@
+"""What is fuzzed: each target is one check, under the fuzzer of its language, with a corpus that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fuzz.engines import BUILD, HERE, Atheris, Engine, Jazzer, LibFuzzer
+
+DICTIONARY: Final = HERE / "words.dict"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One of them. The check has the name of its corpus; `bytes_max` is the largest input that is tried."""
+
+    language: str
+    corpus: str
+    engine: Engine
+    bytes_max: int
+    about: str
+
+    @property
+    def name(self) -> str:
+        """As on the command line."""
+        return f"{self.language}-{self.corpus}"
+
+    @property
+    def inputs(self) -> Path:
+        """What the fuzzer has found worth keeping on this machine."""
+        return BUILD / self.name / "inputs"
+
+    @property
+    def findings(self) -> Path:
+        """Inputs that broke something."""
+        return BUILD / self.name / "findings"
+
+    def command(self, folders: Sequence[Path], *options: str) -> list[str]:
+        """What to run: the fuzzer over these folders, of which it writes to the first."""
+        common = (
+            f"-max_len={self.bytes_max}",
+            f"-artifact_prefix={self.findings}/",
+            "-timeout=10",
+            *(() if self.language == "core" else (f"-dict={DICTIONARY}",)),
+        )
+        return self.engine.command(self.corpus).line(folders, [*common, *self.engine.options, *options])
+
+    def environment(self) -> dict[str, str]:
+        """What that needs besides this process's own."""
+        return dict(self.engine.command(self.corpus).environment or {})
+
+
+_CORE: Final = LibFuzzer()
+_PYTHON: Final = Atheris()
+_TYPESCRIPT: Final = Jazzer()
+
+_DECODERS: Final = (
+    ("value", 2048, "bytes as a value"),
+    ("frame", 2048, "bytes as a frame"),
+    ("hello", 1024, "bytes as a dialer's hello"),
+    ("answer", 1024, "bytes as an acceptor's answer"),
+)
+
+TARGETS: Final[Sequence[Target]] = (
+    Target("core", "segment", _CORE, 4400, "arbitrary bytes as the whole segment"),
+    Target("core", "altered", _CORE, 600, "a segment altered between and within the channel's steps"),
+    Target("core", "raced", _CORE, 130, "a segment that another thread writes into meanwhile"),
+    *(Target("python", corpus, _PYTHON, size, about) for corpus, size, about in _DECODERS),
+    *(Target("typescript", corpus, _TYPESCRIPT, size, about) for corpus, size, about in _DECODERS),
+)

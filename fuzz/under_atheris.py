@@ -1,0 +1,30 @@
+"""`python -m fuzz.under_atheris CHECK [option of libFuzzer ...]`: one check of decoders.py under Atheris."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import atheris
+
+# The compiled decoder reports its coverage to the fuzzer in here, so it has to see it.
+sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)
+import atheris.core_with_libfuzzer  # noqa: E402
+
+with atheris.instrument_imports(include=["shm_protocol.values", "shm_protocol.frames", "shm_protocol.handshake"]):
+    from fuzz import decoders
+
+
+def main() -> None:
+    """Fuzz until an option says that it is enough."""
+    check = decoders.CHECKS[sys.argv.pop(1)]
+
+    def run_once(data: bytes) -> None:
+        check(data)
+
+    atheris.Setup(sys.argv, run_once, internal_libfuzzer=True)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
