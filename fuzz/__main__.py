@@ -26,7 +26,7 @@ TOTALS: Final = BUILD / "executions.json"
 
 COMMANDS: Final = """
 other commands:
-  python -m fuzz setup                  install the fuzzers for Python and TypeScript, beside the project's own packages
+  python -m fuzz setup                  install Python's fuzzer, beside the project's own packages
   python -m fuzz keep [TARGET ...]      minimise what was found here into fuzz/corpora, to be committed
   python -m fuzz replay TARGET FILE     run one input again, as after a finding
   python -m fuzz compare [MUTATIONS]    give the decoders' inputs, and so many mutations of each, to both languages
@@ -83,11 +83,10 @@ def fuzz_all(targets: Sequence[Target], limit: str) -> int:
 
 
 def setup() -> int:
-    """Install Atheris and Jazzer.js, from lock files."""
+    """Install Atheris, from its lock file."""
     shutil.rmtree(ATHERIS, ignore_errors=True)
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "--target", str(ATHERIS))
     run(*pip, "-r", str(HERE / "requirements.lock"))
-    run("npm", "ci", "--prefix", str(HERE), "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
     return 0
 
 

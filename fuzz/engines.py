@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -22,11 +23,7 @@ NODE: Final = ROOT / "shm_protocol" / "node"
 
 ATHERIS: Final = BUILD / "python"
 """Where `setup` installs it: the project's own environment stays as it is."""
-JAZZER: Final = HERE / "node_modules" / ".bin" / "jazzer"
 PLAIN_VALUES: Final = BUILD / f"_plain_values{sysconfig.get_config_var('EXT_SUFFIX')}"
-
-DECODERS: Final = NODE / "build" / "test" / "test" / "fuzz" / "decoders.js"
-INSTRUMENTED: Final = "shm_protocol/node/build/test/src/"
 
 
 class CannotRun(Exception):
@@ -35,15 +32,10 @@ class CannotRun(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """What starts a fuzzer, before and after the folders of inputs, and its environment."""
+    """What starts a fuzzer, with what in its environment."""
 
-    before: Sequence[str]
-    after: Sequence[str] = ()
-    environment: Mapping[str, str] | None = None
-
-    def line(self, folders: Sequence[Path], options: Sequence[str]) -> list[str]:
-        """The whole of it."""
-        return [*self.before, *map(str, folders), *self.after, *options]
+    program: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -89,25 +81,30 @@ class Atheris:
         """A Python that finds Atheris and the helpers of the tests."""
         path = os.pathsep.join(map(str, (ROOT, PYTHON, PYTHON / "tests", ATHERIS)))
         environment = {"PYTHONPATH": path, "FUZZ_PLAIN_VALUES": str(PLAIN_VALUES)}
-        # By its path, not by -m: libFuzzer starts it again when it minimises a corpus.
-        return Command([sys.executable, str(HERE / "under_atheris.py"), check], environment=environment)
+        return Command([sys.executable, str(HERE / "under_atheris.py")], {**environment, "FUZZ_CHECK": check})
 
 
-class Jazzer:
-    """The TypeScript library."""
+class NodeLibFuzzer:
+    """The TypeScript library, with libFuzzer as an addon of Node."""
 
     options = ("-rss_limit_mb=4096",)
 
     def prepare(self) -> None:
-        """Compile the checks."""
-        if not JAZZER.exists():
-            raise CannotRun("Jazzer.js is not installed: python -m fuzz setup")
+        """Compile the checks and the addon."""
+        need_clang()
         run("npx", "--no-install", "tsc", "-p", str(NODE / "test" / "tsconfig.json"))
+        source, output = NODE / "test" / "fuzz" / "libfuzzer.c", NODE / "build" / "test" / "libfuzzer.node"
+        if output.exists() and output.stat().st_mtime > source.stat().st_mtime:
+            return
+        library = f"-print-file-name=libclang_rt.fuzzer_no_main-{platform.machine()}.a"
+        archive = subprocess.run(["clang", library], capture_output=True, text=True, check=True).stdout.strip()
+        headers = ROOT / "node_modules" / "node-api-headers" / "include"
+        options = ("-std=c11", "-Wall", "-Wextra", "-O2", "-fPIC", "-shared", f"-I{headers}")
+        run("clang", *options, str(source), archive, "-lstdc++", "-lm", "-o", str(output))
 
     def command(self, check: str) -> Command:
-        """Only the library's own files are instrumented."""
-        options = [f"--fuzzEntryPoint={check}", "--sync", f"--includes={INSTRUMENTED}", "--disableBugDetectors=.*"]
-        return Command([str(JAZZER), str(DECODERS), *options, "--"], [])
+        """A program that starts itself again when libFuzzer minimises a corpus."""
+        return Command([str(NODE / "test" / "fuzz" / "run.mjs")], {"FUZZ_CHECK": check})
 
 
 def need_clang() -> None:

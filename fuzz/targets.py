@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fuzz.engines import BUILD, HERE, Atheris, Engine, Jazzer, LibFuzzer
+from fuzz.engines import BUILD, HERE, Atheris, Engine, LibFuzzer, NodeLibFuzzer
 
 DICTIONARY: Final = HERE / "words.dict"
 
@@ -45,16 +45,17 @@ class Target:
             "-timeout=10",
             *(() if self.language == "core" else (f"-dict={DICTIONARY}",)),
         )
-        return self.engine.command(self.corpus).line(folders, [*common, *self.engine.options, *options])
+        program = self.engine.command(self.corpus).program
+        return [*program, *map(str, folders), *common, *self.engine.options, *options]
 
     def environment(self) -> dict[str, str]:
         """What that needs besides this process's own."""
-        return dict(self.engine.command(self.corpus).environment or {})
+        return dict(self.engine.command(self.corpus).environment)
 
 
 _CORE: Final = LibFuzzer()
 _PYTHON: Final = Atheris()
-_TYPESCRIPT: Final = Jazzer()
+_TYPESCRIPT: Final = NodeLibFuzzer()
 
 _DECODERS: Final = (
     ("value", 2048, "bytes as a value"),

@@ -1,4 +1,4 @@
-"""`python -m fuzz.under_atheris CHECK [option of libFuzzer ...]`: one check of decoders.py under Atheris."""
+"""`under_atheris.py [option of libFuzzer or folder ...]`: the check of decoders.py named by $FUZZ_CHECK, under Atheris."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ with atheris.instrument_imports(include=["shm_protocol.values", "shm_protocol.fr
 
 def main() -> None:
     """Fuzz until an option says that it is enough."""
-    check = decoders.CHECKS[sys.argv.pop(1)]
+    check = decoders.CHECKS[os.environ["FUZZ_CHECK"]]
 
     def run_once(data: bytes) -> None:
         check(data)
