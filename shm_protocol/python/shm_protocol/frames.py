@@ -174,7 +174,7 @@ def _explain(error: Exception, *parts: tuple[str, Sequence[object]]) -> EncodeEr
 
 
 def _describe(value: object) -> str:
-    text = repr(value)
+    text = values.brief(value)
     return text if len(text) <= 64 else f"{text[:64]}…"
 
 

@@ -117,12 +117,12 @@ def decode_hello(body: bytes) -> Hello:
     fields = _decode(body)
     role, transport = fields.get("role"), fields.get("transport")
     if role not in ("client", "worker"):
-        raise ProtocolError(f"a hello with the role {role!r}, not client or worker")
+        raise ProtocolError(f"a hello with the role {values.brief(role)}, not client or worker")
     if transport not in ("shm", "socket"):
-        raise ProtocolError(f"a hello with the transport {transport!r}, not shm or socket")
+        raise ProtocolError(f"a hello with the transport {values.brief(transport)}, not shm or socket")
     segment = fields.get("segment") if transport == "shm" else None
     if transport == "shm" and (type(segment) is not str or SEGMENT_NAME.fullmatch(segment) is None):
-        raise ProtocolError(f"a hello with a segment {segment!r} that is no name of a segment")
+        raise ProtocolError(f"a hello with a segment {values.brief(segment)} that is no name of a segment")
     return Hello(role, transport, *_common_fields(fields), segment)
 
 
@@ -135,7 +135,7 @@ def decode_answer(body: bytes) -> Welcome | Refusal:
         case "refused":
             return Refusal(_text(fields, "code"), _text(fields, "message"))
         case status:
-            raise ProtocolError(f"an answer to a hello with the status {status!r}, not welcome or refused")
+            raise ProtocolError(f"an answer to a hello with the status {values.brief(status)}, not welcome or refused")
 
 
 def _encode(body: dict[str, Any], major: int) -> bytes:
@@ -155,12 +155,12 @@ def _common_fields(fields: dict[str, Any]) -> tuple[str, int, str, str]:
     if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
         raise ProtocolError(f"a handshake with a name of {len(name)} characters, not 1 to {NAME_CHARACTERS_MAX}")
     if type(max_message) is not int or max_message < 1:
-        raise ProtocolError(f"a handshake with a max_message that is no positive int: {max_message!r}")
+        raise ProtocolError(f"a handshake with a max_message that is no positive int: {values.brief(max_message)}")
     return name, max_message, _text(fields, "language"), _text(fields, "library")
 
 
 def _text(fields: dict[str, Any], key: str) -> str:
     text = fields.get(key)
     if type(text) is not str:
-        raise ProtocolError(f"a handshake whose {key} is no str: {text!r}")
+        raise ProtocolError(f"a handshake whose {key} is no str: {values.brief(text)}")
     return text

@@ -7,6 +7,7 @@ name the path to the bad value. Finding that path is slow, so it is done only on
 
 from __future__ import annotations
 
+import reprlib
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,7 @@ except ImportError:
 
 
 MAX_DEPTH_SENT: Final = 500
+MAX_DEPTH_RECEIVED: Final = 512
 """PROTOCOL.md section 11."""
 
 INT_MIN: Final = -(2**63)
@@ -70,6 +72,10 @@ _CONTAINERS: Final = frozenset({list, tuple, dict})
 _PLAIN: Final = SCALARS | _CONTAINERS | {bytearray, memoryview, datetime}
 _DEDUPLICATE_FROM: Final = 1000
 _PATH_CHARACTERS: Final = 200
+
+_BRIEF: Final = reprlib.Repr()
+_BRIEF.maxlevel = 2
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 64
 
 
 class NdArray:
@@ -160,13 +166,40 @@ def decode_closely(data: bytes) -> Any:
             f"a message of {len(data)} bytes does not decode: it is cut short, or goes on after its value"
         )
     try:
-        return unpackb(data, timestamp=3, strict_map_key=False, ext_hook=_unpack_ext)
+        value = unpackb(data, timestamp=3, strict_map_key=False, ext_hook=_unpack_ext)
     # ValueError: no MessagePack, cut short, or a value out of range; TypeError: an unhashable key; OverflowError: a
     # date.
     except (ValueError, TypeError, OverflowError) as error:
         raise ProtocolError(
             f"a message of {len(data)} bytes does not decode: {str(error) or type(error).__name__}"
         ) from None
+    fault = _fault_of_received(value)
+    if fault is not None:
+        raise ProtocolError(f"a message of {len(data)} bytes does not decode: {fault}")
+    return value
+
+
+def brief(value: object) -> str:
+    """The beginning of a value's repr, for messages about what a peer has sent: of any size, and nested in any way."""
+    return _BRIEF.repr(value)
+
+
+def _fault_of_received(value: object) -> str | None:
+    """What msgpack takes and section 8 does not. Level by level, as _are_plain."""
+    level = [value]
+    for _ in range(MAX_DEPTH_RECEIVED + 1):
+        containers = [item for item in level if type(item) is list or type(item) is dict]
+        if not containers:
+            return None
+        level = []
+        for item in containers:
+            if type(item) is dict:
+                if not SCALARS.issuperset(map(type, item)):
+                    return "a map key that is no scalar"
+                level += item.values()
+            else:
+                level += item
+    return f"nested more than {MAX_DEPTH_RECEIVED} deep"
 
 
 def _are_plain(level: Sequence[Any]) -> bool:

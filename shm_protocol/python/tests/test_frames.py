@@ -77,3 +77,11 @@ def test_a_name_of_256_bytes_is_sent() -> None:
 def test_a_bad_traceparent_is_named() -> None:
     with pytest.raises(EncodeError, match=r"^meta\.traceparent: a str with a lone surrogate"):
         frames.encode_request(packer, 1, "a.b", (), {"traceparent": "\ud800"})
+
+
+def test_a_type_nested_deep_is_refused_also_where_little_of_the_stack_is_left() -> None:
+    def below(levels: int) -> object:
+        return below(levels - 1) if levels > 0 else frames.decode(b"\x91" * 511 + b"\xc0")
+
+    with pytest.raises(ProtocolError, match="a frame of unknown type"):
+        below(600)

@@ -143,3 +143,11 @@ def test_a_refusal_becomes_the_error_of_its_code() -> None:
     assert isinstance(Refusal("VersionMismatch", "m").to_error(), VersionMismatch)
     for code in ("RemoteError", "FutureError"):
         assert type(Refusal(code, "m").to_error()) is ProtocolError
+
+
+def test_a_field_nested_deep_is_refused_also_where_little_of_the_stack_is_left() -> None:
+    def below(frames: int) -> object:
+        return below(frames - 1) if frames > 0 else handshake.decode_answer(b"\x81\xa6status" + b"\x91" * 510 + b"\xc0")
+
+    with pytest.raises(ProtocolError, match="not welcome or refused"):
+        below(600)

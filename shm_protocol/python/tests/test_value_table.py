@@ -163,6 +163,13 @@ def test_the_path_to_the_bad_value_is_named(value: object, message: str) -> None
 def test_nesting_is_sent_to_500_and_taken_to_512() -> None:
     assert encode(nest(500)) == b"\x91" * 500 + b"\xc0"
     assert values.decode(b"\x91" * 512 + b"\xc0") is not None
+    with pytest.raises(ProtocolError, match="nested more than 512 deep"):
+        values.decode(b"\x91" * 513 + b"\xc0")
+
+
+def test_a_date_as_a_key_of_a_map_is_no_message() -> None:
+    with pytest.raises(ProtocolError, match="a map key that is no scalar"):
+        values.decode(b"\x81\xd6\xff\x00\x00\x00\x00\xc0")
 
 
 def test_a_value_that_contains_itself_is_refused() -> None:
