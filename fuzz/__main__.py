@@ -91,14 +91,16 @@ def setup() -> int:
 
 
 def keep(targets: Sequence[Target]) -> int:
-    """For each corpus the fewest inputs that reach what all do, under each fuzzer that has it."""
+    """To each corpus the fewest inputs that reach what all do, under each fuzzer that has it. What was kept stays: some
+    of it was made by hand.
+    """
     for corpus in dict.fromkeys(target.corpus for target in targets):
         # All of them, also if only one was asked for: what one fuzzer has no use for another may need.
         sharing = [target for target in TARGETS if target.corpus == corpus]
-        found = set(corpora.read(corpus))
+        kept = set(corpora.read(corpus))
+        found = kept.union(*(corpora.pack(target.inputs) for target in sharing if target.inputs.is_dir()))
         for target in sharing:
-            found |= corpora.pack(target.inputs) if target.inputs.is_dir() else set()
-        kept = set().union(*(_minimised(target, found) for target in sharing))
+            kept |= _added(target, kept, found)
         is_decoded = corpus in decoders.CHECKS
         corpora.write(corpus, {data: decoders.recorded(corpus, data) if is_decoded else "" for data in kept})
         print(f"{corpora.path_of(corpus).relative_to(ROOT)}: {len(kept)} inputs of {len(found)}")
@@ -116,16 +118,17 @@ def replay(target: Target, file: Path) -> int:
     return 0 if code == 0 else 1
 
 
-def _minimised(target: Target, inputs: set[bytes]) -> set[bytes]:
+def _added(target: Target, kept: set[bytes], found: set[bytes]) -> set[bytes]:
+    """What is kept, and the fewest of what was found that reach more."""
     target.engine.prepare()
     folder = BUILD / target.name / "minimising"
     shutil.rmtree(folder, ignore_errors=True)
-    corpora.unpack(inputs, folder / "all")
-    (folder / "fewest").mkdir()
-    code, _ = execute(target, [folder / "fewest", folder / "all"], ["-merge=1"], folder / "log")
+    corpora.unpack(found, folder / "found")
+    corpora.unpack(kept, folder / "kept")
+    code, _ = execute(target, [folder / "kept", folder / "found"], ["-merge=1"], folder / "log")
     if code != 0:
         raise CannotRun(f"{target.name}: its corpus cannot be minimised: see {folder / 'log'}")
-    return corpora.pack(folder / "fewest")
+    return corpora.pack(folder / "kept")
 
 
 def _report(target: Target, outcome: Outcome) -> None:

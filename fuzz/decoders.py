@@ -1,7 +1,7 @@
 """What must hold of Python's decoders, whatever bytes they are given.
 
-Each check says what became of the bytes: TAKEN, or REFUSED with the error that the protocol has for it. Whatever else an
-exception says is a finding. `node/test/fuzz/decoders.ts` checks the same of TypeScript's.
+Each check says what became of the bytes: TAKEN, or REFUSED with the error that the protocol has for it. Whatever else
+an exception says is a finding. `node/test/fuzz/decoders.ts` checks the same of TypeScript's.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ _load_instrumented()
 # What is the same value is for the tests of the vectors to know.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "shm_protocol" / "python" / "tests"))
 
-from fuzz.canonical import describe  # noqa: E402  # after what it is to find
 from shm_protocol import ProtocolError, frames, handshake, values  # noqa: E402
 from shm_protocol._plain_values import DECLINED, decode_plain  # noqa: E402
 from tagged import is_same  # noqa: E402
+
+from fuzz.canonical import describe  # noqa: E402  # after what it is to find
 
 
 def value(data: bytes) -> str:

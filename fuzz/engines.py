@@ -41,7 +41,9 @@ class Command:
 class Engine(Protocol):
     """A fuzzer and what it needs."""
 
-    options: Sequence[str]
+    @property
+    def options(self) -> Sequence[str]:
+        """Of libFuzzer, besides those that all have."""
 
     def prepare(self) -> None:
         """Build what is out of date. Raises CannotRun."""
@@ -110,8 +112,10 @@ class NodeLibFuzzer:
 def need_clang() -> None:
     """Raises CannotRun where clang is not installed."""
     if shutil.which("clang") is None:
-        raise CannotRun("clang is not installed, which brings libFuzzer: "
-            "apt-get install clang libclang-rt-dev, or dnf install clang compiler-rt")
+        raise CannotRun(
+            "clang is not installed, which brings libFuzzer: "
+            "apt-get install clang libclang-rt-dev, or dnf install clang compiler-rt"
+        )
 
 
 def compile_plain_values(output: Path, compiler: Sequence[str]) -> None:

@@ -62,6 +62,8 @@ def fuzz(target: Target, options: Sequence[str]) -> Outcome:
 def execute(target: Target, folders: Sequence[Path], options: Sequence[str], log: Path) -> tuple[int, bool]:
     """Run the fuzzer to its end: its exit code, and whether Ctrl-C ended it."""
     environment = {**os.environ, **target.environment()}
+    # libFuzzer refuses to start where it could not keep a finding.
+    target.findings.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         # In a session of its own: it gets Ctrl-C from here, once.
         child = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""`under_atheris.py [option of libFuzzer or folder ...]`: the check of decoders.py named by $FUZZ_CHECK, under Atheris."""
+"""The check of decoders.py named by $FUZZ_CHECK, under Atheris: under_atheris.py [option of libFuzzer or folder ...]"""
 
 from __future__ import annotations
 

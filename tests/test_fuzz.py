@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from fuzz import corpora, decoders
 from fuzz.engines import CORE, ROOT, compile_plain_values
 
@@ -24,12 +25,6 @@ BROKEN = {
         "header.length > to_end - SHM_RECORD_HEADER_BYTES || ",
         "",
     ),
-    "a length that is not held against what is published": (
-        "segment",
-        "ring.c",
-        " || record_bytes(header.length) > available",
-        "",
-    ),
     "a tail that is believed": (
         "segment",
         "ring.c",
@@ -40,14 +35,7 @@ BROKEN = {
         "altered",
         "ring.c",
         "        consumer->peeked = record_bytes(header.length);",
-        "        memcpy(&header, consumer->data + position, sizeof header);\n"
-        "        consumer->peeked = record_bytes(header.length);",
-    ),
-    "a head that is believed": (
-        "altered",
-        "ring.c",
-        "head - producer->cached_head > producer->local_tail - producer->cached_head || ",
-        "",
+        "        memcpy(&header, consumer->data + position, 8); consumer->peeked = record_bytes(header.length);",
     ),
     "a message that grows without limit": (
         "altered",
@@ -120,9 +108,7 @@ def test_the_compiled_decoder_reads_nothing_but_the_message(tmp_path: Path) -> N
         "FUZZ_PLAIN_VALUES": str(module),
     }
     command = [sys.executable, "-m", "fuzz.decoders", "--mutations", "5"]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{6 * sum(len(corpora.read(name)) for name in decoders.CHECKS)} executions\n"
 
@@ -130,9 +116,7 @@ def test_the_compiled_decoder_reads_nothing_but_the_message(tmp_path: Path) -> N
 def run_fuzz(*arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PATH": path or os.environ["PATH"]}
     command = [sys.executable, "-m", "fuzz", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False
-    )
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False)
 
 
 def test_a_fuzzer_that_is_missing_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
