@@ -10,6 +10,7 @@ import argparse
 import fnmatch
 import json
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,7 +59,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def fuzz_all(targets: Sequence[Target], limit: str) -> int:
     """Each in turn, and a line about each."""
-    print(f"{'target':18} {'executions':>12} {'per second':>11} {'coverage':>9} {'all in all':>13}")
+    # Also in the background, where a shell has SIGINT ignored: the fuzzer must not outlive this.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    print(f"{'target':18} {'executions':>12} {'per second':>11} {'coverage':>9} {'all in all':>13}", flush=True)
     code = 0
     for target in targets:
         try:
@@ -132,7 +136,7 @@ def _added(target: Target, kept: set[bytes], found: set[bytes]) -> set[bytes]:
 
 
 def _report(target: Target, outcome: Outcome) -> None:
-    print(f"\nA finding. {target.name} said at last:\n{outcome.said}\n")
+    print(f"\nA finding. {target.name} said:\n{outcome.said}\n")
     if outcome.finding is None:
         print(f"The fuzzer kept no input: see {BUILD / target.name / 'log'}")
         return

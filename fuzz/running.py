@@ -21,6 +21,7 @@ SAID_LINES: Final = 60
 _EXECUTIONS: Final = re.compile(r"^stat::number_of_executed_units:\s+(\d+)", re.MULTILINE)
 _PROGRESS: Final = re.compile(r"^#(\d+)\s", re.MULTILINE)
 _COVERAGE: Final = re.compile(r"\bcov: (\d+)")
+_TROUBLE: Final = re.compile(r"ERROR: |Uncaught |^uncaught: |: not so: |runtime error: ")
 _RATE: Final = re.compile(r"^stat::average_exec_per_sec:\s+(\d+)|exec/s: (\d+)", re.MULTILINE)
 
 
@@ -55,7 +56,7 @@ def fuzz(target: Target, options: Sequence[str]) -> Outcome:
         failed=bool(new) or (code != 0 and not interrupted),
         finding=new[0] if new else None,
         interrupted=interrupted,
-        said="\n".join(said.splitlines()[-SAID_LINES:]),
+        said=_report_in(said.splitlines()),
     )
 
 
@@ -87,6 +88,12 @@ def execute(target: Target, folders: Sequence[Path], options: Sequence[str], log
             if child.poll() is None:
                 child.kill()
                 child.wait()
+
+
+def _report_in(lines: Sequence[str]) -> str:
+    """From where the trouble begins, or else the end."""
+    first = next((number for number, line in enumerate(lines) if _TROUBLE.search(line)), len(lines) - SAID_LINES)
+    return "\n".join(lines[max(first, 0) :][:SAID_LINES])
 
 
 def _last(pattern: re.Pattern[str], text: str) -> int:
