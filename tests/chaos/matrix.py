@@ -1,0 +1,82 @@
+"""What can happen to whom, and when: the cells of the matrix, and the load that brings each moment about."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+Level = Literal["library", "service"]
+Victim = Literal["node", "worker", "master", "all"]
+How = Literal["KILL", "STOP", "TERM", "SEGV"]
+Moment = Literal["idle", "python-calls", "node-calls", "ring-full", "fragments", "handshake", "nested", "http"]
+
+SIGNALS: Final[Sequence[How]] = ("KILL", "STOP", "TERM", "SEGV")
+"""STOP is followed by CONT when every deadline that ran meanwhile has passed."""
+
+LIBRARY_VICTIMS: Final[Sequence[Victim]] = ("node", "worker", "all")
+SERVICE_VICTIMS: Final[Sequence[Victim]] = ("node", "worker", "master", "all")
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """How each program asks: one lane for each word, each lane one question at a time (questions.py).
+
+    worker: how each worker asks on its own connection, or "serve" if it only answers.
+    """
+
+    node: Sequence[str] = ()
+    caller: Sequence[str] = ()
+    worker: str = "serve"
+
+
+LANES: Final[dict[Moment, Lanes]] = {
+    # Both sides are parked most of the time.
+    "idle": Lanes(node=["idle"] * 2, caller=["idle"] * 2),
+    "python-calls": Lanes(caller=["answer"] * 4, worker="answer"),
+    "node-calls": Lanes(node=["answer"] * 16),
+    # While one lane makes the other side stand still, the others write until nothing fits in any more.
+    "ring-full": Lanes(node=["stall", *["mirror"] * 4], caller=["stall", *["mirror"] * 3]),
+    "fragments": Lanes(node=["mirror"] * 4, caller=["mirror"] * 4),
+    "handshake": Lanes(caller=["handshake"] * 4, worker="handshake"),
+    "nested": Lanes(node=["descend"] * 4, caller=["descend"] * 4),
+}
+"""By moment. The one that is missing, "http", is the load on the showcase (http_load.py): both directions at once."""
+
+
+FAST: Final[Sequence[Moment]] = ("python-calls", "node-calls")
+"""Those of small calls, of which there can be many."""
+
+
+class Cell(NamedTuple):
+    """One field of the matrix."""
+
+    level: Level
+    victim: Victim
+    how: How
+    moment: Moment
+
+    @property
+    def name(self) -> str:
+        """For example `library/node/KILL/nested`."""
+        return "/".join(self)
+
+
+CELLS: Final[Sequence[Cell]] = (
+    *(Cell("library", victim, how, moment) for moment in LANES for victim in LIBRARY_VICTIMS for how in SIGNALS),
+    *(Cell("service", victim, how, "http") for victim in SERVICE_VICTIMS for how in SIGNALS),
+)
+"""All of them, those that share their programs side by side.
+
+At the level of the library nobody handles TERM, so it is a death like the others; the showcase handles it, and drains.
+"""
+
+QUICK: Final[Sequence[Cell]] = tuple(
+    cell for cell in CELLS if cell.how in ("KILL", "STOP") and cell.victim in ("node", "worker")
+)
+
+
+def select(pattern: str, cells: Sequence[Cell] = CELLS) -> list[Cell]:
+    """The cells whose name matches, e.g. `library/*/KILL/*`."""
+    return [cell for cell in cells if fnmatch.fnmatch(cell.name, pattern)]
