@@ -5,7 +5,7 @@ CORES := $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up bench bench-quick bench-setup test lint test-c test-node test-python test-compose model soak audit clean FORCE
+.PHONY: help setup up bench bench-quick bench-setup test lint test-c test-node test-python test-compose model chaos fuzz soak audit clean FORCE
 
 venv := .venv
 python := $(venv)/bin/python
@@ -35,6 +35,8 @@ help:
 	@echo 'make test-python   the Python library and all that needs both languages'
 	@echo 'make test-compose  the containers; needs a Docker engine and Compose'
 	@echo 'make model         verify the model of the ring with Spin'
+	@echo 'make chaos         kill, stop and restart either side in every way, under verified load; about ten minutes'
+	@echo 'make fuzz          fuzz the core and the decoders for 10 s each; needs clang'
 	@echo 'make soak          full load for 10 minutes: does anything come to hold more?'
 	@echo 'make audit         ask the registries for known vulnerabilities of what is locked'
 	@echo 'make setup         only install and build'
@@ -81,6 +83,13 @@ test-compose: setup $(dev_packages)
 
 model:
 	@shm_protocol/model/run
+
+chaos: setup $(dev_packages)
+	@exec $(python) -m tests.chaos
+
+fuzz: setup $(dev_packages)
+	@[ -d build/fuzz/python/atheris ] || $(python) -m fuzz setup
+	@exec $(python) -m fuzz
 
 soak: setup $(dev_packages)
 	@exec $(python) -m tests.soak

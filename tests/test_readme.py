@@ -36,7 +36,7 @@ def test_every_curl_of_the_readme_is_answered_with_json_and_status_200() -> None
 
 def test_the_examples_of_the_readme_run_and_say_what_they_promise(tmp_path: Path) -> None:
     (typescript,) = re.findall(r"```ts\n(.*?)```", README, re.DOTALL)
-    connect, serve = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    connect, serve, with_asyncio = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     (tmp_path / "node_modules").symlink_to(ROOT / "node_modules")
     (tmp_path / "example.ts").write_text(typescript)
     shutil.copy(ROOT / "node_side" / "typescript_utils.ts", tmp_path)
@@ -50,10 +50,11 @@ def test_the_examples_of_the_readme_run_and_say_what_they_promise(tmp_path: Path
         assert node.stdout is not None
         first_line = node.stdout.readline()
         assert "'positive'" in first_line + node.stdout.readline()
-        done = subprocess.run(
-            [sys.executable, "-c", connect], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.stdout.splitlines() == ["hello-world", "x"], done.stderr
+        for program, promised in ((connect, ["hello-world", "x"]), (with_asyncio, ["['hello-world', 'x']"])):
+            done = subprocess.run(
+                [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.stdout.splitlines() == promised, done.stderr
     finally:
         for process in (worker, node):
             process.terminate()
