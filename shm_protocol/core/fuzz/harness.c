@@ -230,7 +230,8 @@ int receive(shm_channel *channel, uint32_t max_message)
     MUST(rc == 1 || rc == 0 || rc == -EPROTO || rc == -EMSGSIZE);
     if (rc == 1) {
         MUST(length <= max_message);
-        memcpy(copy, message, length);
+        if (length > 0)
+            memcpy(copy, message, length);
         /* Otherwise nobody reads the copy, and an optimising compiler leaves it out. */
         __asm__ volatile("" : : "r"(copy) : "memory");
     }
