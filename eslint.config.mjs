@@ -3,7 +3,7 @@ import eslint from "@eslint/js";
 import tseslint from "typescript-eslint";
 
 export default defineConfig(
-  globalIgnores(["**/dist/", "**/build/", "**/node_modules/", "**/.venv/"]),
+  globalIgnores(["**/dist/", "**/build/", "**/node_modules/", "**/.venv/", "**/.make/"]),
   eslint.configs.recommended,
   {
     files: ["**/*.ts"],
