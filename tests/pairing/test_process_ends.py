@@ -84,7 +84,7 @@ def test_a_process_that_ends_with_calls_under_way_ends_at_once_and_node_is_told(
     name = f"{pair.transport} {ending}"
     program = f"""
 import os, sys, threading, shm_protocol
-node = shm_protocol.connect()
+node = shm_protocol.connect(name={name!r})
 started = threading.Semaphore(0)
 def wait_in_a_call():
     waiting = node.stream("functions.hangUntilCancelled", {name!r})
@@ -112,8 +112,8 @@ for _ in range(4):
         pair.wait_until(
             lambda: node.call("functions.cancelled").count(name) == 4, "Node has aborted all four of its calls"
         )
-        others = [connection for connection in node.call("driver.connections") if connection["name"] == "python"]
-        assert others == []
+        left = [connection for connection in node.call("driver.connections") if connection["name"] == name]
+        assert left == []
 
 
 def test_a_worker_that_exits_inside_a_call_fails_that_call_and_no_other(transport: str) -> None:
