@@ -64,9 +64,7 @@ def test_connections_that_have_ended_leave_no_descriptor_mapping_or_name(
 def test_dials_that_are_refused_leave_nothing_either(transport: str) -> None:
     other = "socket" if transport == "shm" else "shm"
     with Pair(transport) as pair:
-        for _ in range(5):
-            with pytest.raises(shm_protocol.PeerUnavailable):
-                pair.connect(transport=other)
+        # Before the first: Node closes a refused dialer's socket some time after the dialer has gone.
         node, here = pair.node.pid, os.getpid()
         before = holds(node), holds(here)
         for _ in range(CYCLES // 3):
