@@ -41,10 +41,7 @@ DECLINED = object()
 
 
 class _Declined(Exception):
-    pass
-
-
-cdef object _decline = _Declined()
+    """Raised as a class: one instance, raised again and again, would keep the traceback of each time."""
 
 
 cdef class PlainEncoder:
@@ -79,7 +76,7 @@ cdef class PlainEncoder:
         cdef uint8_t *grown
         if end > self.capacity:
             if end > BYTES_MAX:
-                raise _decline
+                raise _Declined
             grown = <uint8_t *>realloc(self.buffer, min(2 * end, BYTES_MAX))
             if grown == NULL:
                 raise MemoryError
@@ -144,13 +141,13 @@ cdef class PlainEncoder:
             return self._tuple(value, depth)
         if kind is bytes:
             return self._bytes(value)
-        raise _decline
+        raise _Declined
 
     cdef int _int(self, object value) except -1:
         cdef int overflow = 0
         cdef long long number = PyLong_AsLongLongAndOverflow(value, &overflow)
         if overflow < 0:
-            raise _decline
+            raise _Declined
         if overflow > 0:
             return self._head64(0xcf, PyLong_AsUnsignedLongLong(value))
         if number >= 0:
@@ -185,7 +182,7 @@ cdef class PlainEncoder:
         elif length < BYTES_MAX:
             self._head32(0xdb, <uint32_t>length)
         else:
-            raise _decline
+            raise _Declined
         memcpy(self._reserve(length), encoded, length)
         return 0
 
@@ -198,13 +195,13 @@ cdef class PlainEncoder:
         elif length < BYTES_MAX:
             self._head32(0xc6, <uint32_t>length)
         else:
-            raise _decline
+            raise _Declined
         memcpy(self._reserve(length), PyBytes_AS_STRING(value), length)
         return 0
 
     cdef int _container(self, Py_ssize_t count, int depth, uint8_t fixed, uint8_t sixteen) except -1:
         if depth >= DEPTH_MAX or count > BYTES_MAX:
-            raise _decline
+            raise _Declined
         if count < 16:
             return self._byte(<uint8_t>(fixed | count))
         if count < 0x10000:
@@ -243,7 +240,7 @@ cdef class PlainEncoder:
             return self._str(key)
         # A tuple could be a key here, and not in every language.
         if kind is tuple:
-            raise _decline
+            raise _Declined
         return self._value(key, 0)
 
 
@@ -275,7 +272,7 @@ cdef const uint8_t *_take(Reader *reader, uint64_t count) except NULL:
     """So many bytes, and go past them."""
     cdef const uint8_t *taken = reader.at
     if count > <uint64_t>(reader.end - reader.at):
-        raise _decline
+        raise _Declined
     reader.at += count
     return taken
 
@@ -364,7 +361,7 @@ cdef object _read(Reader *reader, int depth):
         bits32 = _read32(reader)
         memcpy(&single, &bits32, 4)
         return <double>single
-    raise _decline
+    raise _Declined
 
 
 cdef object _read_str(Reader *reader, uint32_t length):
@@ -379,7 +376,7 @@ cdef object _read_bytes(Reader *reader, uint32_t length):
 
 cdef int _announce(Reader *reader, uint64_t values, int depth) except -1:
     if depth >= DEPTH_MAX or reader.announced + values > <uint64_t>(reader.end - reader.at):
-        raise _decline
+        raise _Declined
     reader.announced += values
     return 0
 
@@ -417,7 +414,7 @@ cdef object _read_key(Reader *reader):
     cdef Py_ssize_t cached_length = 0
     cdef const char *cached_text
     if reader.at == reader.end:
-        raise _decline
+        raise _Declined
     head = reader.at[0]
     if 0xa0 < head < 0xc0:
         length = head & 0x1f
@@ -434,7 +431,7 @@ cdef object _read_key(Reader *reader):
         return key
     # A container is no key: msgpack says so.
     if head < 0xa0 and head >= 0x80 or 0xdc <= head <= 0xdf:
-        raise _decline
+        raise _Declined
     return _read(reader, 0)
 
 

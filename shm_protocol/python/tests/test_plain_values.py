@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import tracemalloc
 from typing import Any
 
 import msgpack
@@ -143,3 +145,23 @@ def test_nested_containers_cannot_announce_more_than_the_message_holds() -> None
     assert decode_plain(message) is DECLINED
     with pytest.raises(ProtocolError, match="cut short"):
         values.decode(message)
+
+
+def test_declining_keeps_nothing() -> None:
+    encoder = PlainEncoder()
+    value, message = [[{1}]], b"\x91\x91\xd4\x05\x00"
+
+    def decline(times: int) -> int:
+        for _ in range(times):
+            assert encoder.pack(value) is None
+            assert decode_plain(message) is DECLINED
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = decline(100)
+        kept = decline(10_000) - before
+    finally:
+        tracemalloc.stop()
+    assert kept < 10_000, "bytes, for 20,000 messages"
