@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "counters.h"
 #include "ring.h"
 #include "waiter.h"
 
@@ -54,7 +55,7 @@ struct shm_channel {
     bool showing_assembly; /* the message that peek showed is in `assembly`, complete */
     size_t shown;          /* bytes of the message that peek showed */
 
-    struct shm_channel_stats stats;
+    struct shm_counters *counters; /* this side's */
 };
 
 static uint64_t now_ns(void)
@@ -84,6 +85,11 @@ static uint32_t fragment_bytes(const shm_channel *channel)
     return channel->segment.ring_capacity / 4;
 }
 
+static void tell_spin_budget(const shm_channel *channel)
+{
+    atomic_store_explicit(&channel->counters->spin_budget_ns, channel->waiter.budget_ns, memory_order_relaxed);
+}
+
 static int open_channel(shm_channel **out, const struct shm_segment *segment, enum shm_side side,
                         const struct shm_channel_options *options)
 {
@@ -106,6 +112,8 @@ static int open_channel(shm_channel **out, const struct shm_segment *segment, en
     shm_consumer_init(&channel->consumer, &segment->header->rings[in_ring], shm_segment_data(segment, in_ring),
                       segment->ring_capacity);
     shm_waiter_init(&channel->waiter, options->spin_us, online_cores());
+    channel->counters = &segment->header->counters[side];
+    tell_spin_budget(channel);
     *out = channel;
     return 0;
 }
@@ -160,14 +168,16 @@ static void ring_doorbell(shm_channel *channel)
     static const uint8_t doorbell = SHM_DOORBELL_BYTE;
     /* A socket too full for one more byte wakes its reader anyway; a dead peer shows when this side waits. */
     (void)send(channel->socket_fd, &doorbell, sizeof doorbell, MSG_DONTWAIT | MSG_NOSIGNAL);
-    channel->stats.doorbells_rung++;
+    shm_count(&channel->counters->doorbells_rung, 1);
 }
 
 /* End the current wait, if any: what it waited for has come, or waits no more. */
 static void end_wait(shm_channel *channel)
 {
-    if (channel->waiter.began_ns != 0)
+    if (channel->waiter.began_ns != 0) {
         shm_waiter_end(&channel->waiter, !channel->slept);
+        tell_spin_budget(channel);
+    }
     channel->slept = false;
 }
 
@@ -228,8 +238,8 @@ int shm_channel_send(shm_channel *channel, const void *message, size_t length)
     } while (channel->sent < length);
     channel->sending = false;
     channel->sent = 0;
-    channel->stats.messages_sent++;
-    channel->stats.bytes_sent += length;
+    shm_count(&channel->counters->messages_sent, 1);
+    shm_count(&channel->counters->bytes_sent, length);
     begin_new_wait(channel);
     return 0;
 }
@@ -309,8 +319,8 @@ int shm_channel_peek(shm_channel *channel, const uint8_t **message, size_t *leng
 
 void shm_channel_consume(shm_channel *channel)
 {
-    channel->stats.messages_received++;
-    channel->stats.bytes_received += channel->shown;
+    shm_count(&channel->counters->messages_received, 1);
+    shm_count(&channel->counters->bytes_received, channel->shown);
     if (!channel->showing_assembly) {
         release_record(channel);
         return;
@@ -366,7 +376,7 @@ int shm_channel_park(shm_channel *channel)
     }
     channel->parked = true;
     channel->slept = channel->waiter.began_ns != 0;
-    channel->stats.parks++;
+    shm_count(&channel->counters->parks, 1);
     return 0;
 }
 
@@ -518,8 +528,51 @@ uint32_t shm_channel_peer_state(const shm_channel *channel)
     return atomic_load_explicit(&channel->producer.shared->consumer_state, memory_order_relaxed);
 }
 
+void shm_channel_count_call(shm_channel *channel, uint64_t latency_ns, bool failed)
+{
+    shm_count(&channel->counters->latency[shm_latency_bucket(latency_ns)], 1);
+    if (failed)
+        shm_count(&channel->counters->calls_failed, 1);
+}
+
+static uint64_t look(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* `sends_on` and `receives_on`: the rings of the side whose counters these are. */
+static void read_counters(const shm_channel *channel, const struct shm_counters *counters,
+                          const struct shm_ring_words *sends_on, const struct shm_ring_words *receives_on,
+                          struct shm_channel_stats *stats)
+{
+    /* The head first: it never passes the tail. Records may come and go between the two. */
+    uint64_t head = look(&sends_on->head);
+    uint64_t used = look(&sends_on->tail) - head;
+    *stats = (struct shm_channel_stats){
+        .messages_sent = look(&counters->messages_sent),
+        .messages_received = look(&counters->messages_received),
+        .bytes_sent = look(&counters->bytes_sent),
+        .bytes_received = look(&counters->bytes_received),
+        .doorbells_rung = look(&counters->doorbells_rung),
+        .parks = look(&counters->parks),
+        .spin_budget_ns = look(&counters->spin_budget_ns),
+        .ring_bytes = channel->segment.ring_capacity,
+        .ring_used = used < channel->segment.ring_capacity ? (uint32_t)used : channel->segment.ring_capacity,
+        .state = atomic_load_explicit(&receives_on->consumer_state, memory_order_relaxed),
+        .calls_failed = look(&counters->calls_failed),
+    };
+    for (unsigned bucket = 0; bucket < SHM_LATENCY_BUCKETS; bucket++)
+        stats->latency[bucket] = look(&counters->latency[bucket]);
+}
+
 void shm_channel_get_stats(const shm_channel *channel, struct shm_channel_stats *stats)
 {
-    *stats = channel->stats;
-    stats->spin_budget_ns = channel->waiter.budget_ns;
+    read_counters(channel, channel->counters, channel->producer.shared, channel->consumer.shared, stats);
+}
+
+void shm_channel_get_peer_stats(const shm_channel *channel, struct shm_channel_stats *stats)
+{
+    const struct shm_counters *counters = channel->segment.header->counters;
+    const struct shm_counters *peers = channel->counters == counters ? counters + 1 : counters;
+    read_counters(channel, peers, channel->consumer.shared, channel->producer.shared, stats);
 }

@@ -18,19 +18,23 @@
 
 typedef struct shm_channel shm_channel;
 
-enum shm_side { SHM_DIALER = 0, SHM_ACCEPTOR = 1 };
-
 struct shm_channel_options {
     int socket_fd;        /* connected; duplicated, the caller keeps its own */
     uint32_t max_message; /* largest message, in bytes, sent or received */
     int64_t spin_us;      /* < 0: adaptive; else the fixed spin budget in microseconds */
 };
 
+/* What one side has done since the beginning, and how it is now. */
 struct shm_channel_stats {
     uint64_t messages_sent, messages_received;
     uint64_t bytes_sent, bytes_received; /* payload only */
     uint64_t doorbells_rung, parks;
     uint64_t spin_budget_ns; /* now */
+    uint32_t ring_bytes;     /* capacity of the ring that it sends on */
+    uint32_t ring_used;      /* bytes of it that are not yet read, now; record headers included */
+    uint32_t state;          /* enum shm_consumer_state, now; of a hostile peer, any number */
+    uint64_t calls_failed;
+    uint64_t latency[SHM_LATENCY_BUCKETS]; /* calls that it made and that ended, by shm_latency_bucket */
 };
 
 /* The dialer's side: lay out a segment in `segment_fd` (sized and reserved by the caller, shm_segment_bytes) and open
@@ -89,6 +93,13 @@ void shm_channel_set_busy(shm_channel *channel, bool busy);
 /* The peer's state: a hint for choosing among peers, possibly any number if the peer is hostile. */
 uint32_t shm_channel_peer_state(const shm_channel *channel);
 
+/* A call that this side made has ended, `latency_ns` after it began; `failed`: with an error, or without an answer. */
+void shm_channel_count_call(shm_channel *channel, uint64_t latency_ns, bool failed);
+
+/* This side's. They lie in the segment, where a hostile peer can alter them: nothing is decided by them. */
 void shm_channel_get_stats(const shm_channel *channel, struct shm_channel_stats *stats);
+
+/* The other side's, as it tells them. */
+void shm_channel_get_peer_stats(const shm_channel *channel, struct shm_channel_stats *stats);
 
 #endif

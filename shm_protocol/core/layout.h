@@ -45,12 +45,32 @@ struct shm_ring_words {
     _Alignas(SHM_LINE_BYTES) _Atomic uint32_t producer_waiting;
 };
 
+/* Buckets of latencies, four to each doubling from 256 ns to beyond a minute; counters.h has the formula. */
+#define SHM_LATENCY_BUCKETS 112
+
+/* What one side has done since the beginning. It alone stores them; the other side, and whoever asks it, only reads. */
+struct shm_counters {
+    _Alignas(SHM_LINE_BYTES) _Atomic uint64_t messages_sent;
+    _Atomic uint64_t messages_received;
+    _Atomic uint64_t bytes_sent; /* of messages, without record headers */
+    _Atomic uint64_t bytes_received;
+    _Atomic uint64_t doorbells_rung;
+    _Atomic uint64_t parks;
+    _Atomic uint64_t spin_budget_ns; /* now */
+    _Atomic uint64_t calls_failed;   /* of those in `latency` */
+    _Alignas(SHM_LINE_BYTES) _Atomic uint64_t latency[SHM_LATENCY_BUCKETS]; /* calls that this side made and that ended */
+};
+
+/* A side is the index of its counters, and of the ring that it sends on. */
+enum shm_side { SHM_DIALER = 0, SHM_ACCEPTOR = 1, SHM_SIDE_COUNT = 2 };
+
 struct shm_segment_header {
     _Atomic uint64_t magic;
     _Atomic uint32_t layout_version;
     uint32_t ring_capacity;
     uint64_t segment_bytes;
     struct shm_ring_words rings[SHM_RING_COUNT];
+    struct shm_counters counters[SHM_SIDE_COUNT];
 };
 
 struct shm_record_header {
@@ -68,7 +88,10 @@ _Static_assert(offsetof(struct shm_segment_header, layout_version) == 0x008, "la
 _Static_assert(offsetof(struct shm_segment_header, ring_capacity) == 0x00c, "ring capacity");
 _Static_assert(offsetof(struct shm_segment_header, segment_bytes) == 0x010, "segment bytes");
 _Static_assert(offsetof(struct shm_segment_header, rings) == 0x080, "ring 0");
-_Static_assert(sizeof(struct shm_segment_header) == 0x480, "end of ring 1");
+_Static_assert(sizeof(struct shm_counters) == 0x400, "counters");
+_Static_assert(offsetof(struct shm_counters, latency) == 0x080, "latency");
+_Static_assert(offsetof(struct shm_segment_header, counters) == 0x480, "counters of the dialer");
+_Static_assert(sizeof(struct shm_segment_header) == 0xc80, "end of the acceptor's counters");
 _Static_assert(sizeof(struct shm_segment_header) <= SHM_HEADER_BYTES, "the header fits before the data");
 _Static_assert(sizeof(struct shm_record_header) == SHM_RECORD_HEADER_BYTES, "record header");
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2,

@@ -16,11 +16,13 @@ import posix_ipc
 import pytest
 import shm_protocol
 from peers import HANG_S, Pair
+from shm_protocol import counters
 
 HEADER = struct.Struct("<4sHHI")
 FRAME_LENGTH = struct.Struct("<I")
 RING_BYTES = 4096
 SEGMENT_BYTES = 4096 + 2 * RING_BYTES
+COUNTERS_AT = 0x480
 HEADER_WORDS = struct.Struct("<QIIQ")
 MAGIC = int.from_bytes(b"SHMPOLYG", "little")
 
@@ -211,6 +213,21 @@ def test_a_peer_that_spoils_its_ring_is_closed(pair: Pair, attack: str) -> None:
             assert is_closed(connection)
     finally:
         segment.close_fd()
+
+
+@over_shm
+def test_what_a_peer_stores_into_the_counters_does_not_keep_the_others_from_being_told(pair: Pair) -> None:
+    segment = make_segment(HEADER_WORDS.pack(MAGIC, 1, RING_BYTES, SEGMENT_BYTES))
+    with dial(pair) as connection, pair.connect(name="honest") as honest:
+        os.pwrite(segment.fd, b"\xff" * 0x800, COUNTERS_AT)
+        segment.close_fd()
+        connection.sendall(hello(transport="shm", segment=segment.name))
+        assert answer(connection) is not None
+        told = {one.name: one for one in counters.parse(honest.call(counters.METHOD))}
+    spoilt, side = told["stranger"].dialer, told["honest"].dialer
+    assert spoilt is not None
+    assert side is not None
+    assert (spoilt.parks, max(spoilt.latency), side.messages_sent) == (2**53 - 1, 2**53 - 1, 1)
 
 
 @over_socket

@@ -305,6 +305,60 @@ static napi_value stats(napi_env env, napi_callback_info info)
     return result;
 }
 
+static napi_value count_call(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[3];
+    struct binding *binding = require_arguments(env, info, 3, arguments);
+    shm_channel *channel = binding == NULL ? NULL : require_channel(env, binding, arguments[0]);
+    if (channel == NULL)
+        return NULL;
+    double ms;
+    bool failed;
+    if (napi_get_value_double(env, arguments[1], &ms) != napi_ok || !(ms >= 0 && ms < 1e12) ||
+        napi_get_value_bool(env, arguments[2], &failed) != napi_ok)
+        return misuse(env, "countCall: milliseconds from 0, and whether it failed, are needed");
+    shm_channel_count_call(channel, (uint64_t)(ms * 1e6), failed);
+    return NULL;
+}
+
+/* In the order of counters.ts. */
+#define COUNTERS_PER_SIDE (11 + SHM_LATENCY_BUCKETS)
+
+static void put_counters(double *into, const struct shm_channel_stats *stats)
+{
+    const double first[] = {
+        (double)stats->messages_sent,  (double)stats->messages_received, (double)stats->bytes_sent,
+        (double)stats->bytes_received, (double)stats->doorbells_rung,    (double)stats->parks,
+        (double)stats->spin_budget_ns, (double)stats->ring_bytes,        (double)stats->ring_used,
+        (double)stats->state,          (double)stats->calls_failed,
+    };
+    _Static_assert(sizeof first / sizeof *first + SHM_LATENCY_BUCKETS == COUNTERS_PER_SIDE, "all of them");
+    memcpy(into, first, sizeof first);
+    for (unsigned bucket = 0; bucket < SHM_LATENCY_BUCKETS; bucket++)
+        into[sizeof first / sizeof *first + bucket] = (double)stats->latency[bucket];
+}
+
+static napi_value read_counters(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[2];
+    struct binding *binding = require_arguments(env, info, 2, arguments);
+    shm_channel *channel = binding == NULL ? NULL : require_channel(env, binding, arguments[0]);
+    if (channel == NULL)
+        return NULL;
+    napi_typedarray_type type;
+    size_t length = 0;
+    void *into = NULL;
+    if (napi_get_typedarray_info(env, arguments[1], &type, &length, &into, NULL, NULL) != napi_ok ||
+        type != napi_float64_array || length != 2 * COUNTERS_PER_SIDE)
+        return misuse(env, "readCounters: a Float64Array for the counters of both sides is needed");
+    struct shm_channel_stats side;
+    shm_channel_get_peer_stats(channel, &side);
+    put_counters(into, &side);
+    shm_channel_get_stats(channel, &side);
+    put_counters((double *)into + COUNTERS_PER_SIDE, &side);
+    return NULL;
+}
+
 static napi_value close_channel(napi_env env, napi_callback_info info)
 {
     napi_value argument;
@@ -359,6 +413,8 @@ static napi_value init(napi_env env, napi_value exports)
         {"unpark", unpark},
         {"peerState", peer_state},
         {"stats", stats},
+        {"countCall", count_call},
+        {"readCounters", read_counters},
         {"close", close_channel},
     };
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)

@@ -38,6 +38,10 @@ export interface Binding {
   /** What the peer does: 0 awake, 1 busy, 2 parked; from a hostile peer, any number. */
   peerState(channel: number): number;
   stats(channel: number): ChannelStats;
+  /** A call that this side made has ended, after so many milliseconds; `failed`: with an error, or without an answer. */
+  countCall(channel: number, ms: number, failed: boolean): void;
+  /** Fill `into` with the counters of both sides, see counters.ts. */
+  readCounters(channel: number, into: Float64Array): void;
   close(channel: number): void;
 }
 

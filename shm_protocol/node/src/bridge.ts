@@ -6,6 +6,7 @@ import { basename, join } from "node:path";
 import { type Binding, loadBinding } from "./binding";
 import { checkMaxMessage, readSettings, SOCKET_NAME } from "./config";
 import { Connection, type ConnectionInfo } from "./connection";
+import { describeConnections } from "./counters";
 import type { ServedCall } from "./current_call";
 import { type BridgeError, CallTimeout, ConnectionClosed, mergeStacks, PeerGone, PeerUnavailable } from "./errors";
 import { type Exposables, ExposedFunctions } from "./exposed";
@@ -126,6 +127,7 @@ export class Bridge extends EventEmitter<BridgeEvents> {
     if (!Number.isInteger(maxConnections) || maxConnections < 1) {
       throw new RangeError(`maxConnections=${maxConnections}: may be an integer from 1`);
     }
+    bridge.exposed.addBuiltIn("connections", () => bridge.describeConnections());
     if (options.expose !== undefined) bridge.exposed.add(options.expose);
     bridge.rendezvous = await Rendezvous.listen({
       path,
@@ -237,6 +239,11 @@ export class Bridge extends EventEmitter<BridgeEvents> {
       this.forget(connection, undefined);
     }
     await this.rendezvous?.close();
+  }
+
+  private describeConnections(): Record<string, unknown>[] {
+    const served = callBeingServed();
+    return describeConnections(this.live, served && this.connectionOf.get(served.session));
   }
 
   /** Which connection a call goes to, and what it inherits. */

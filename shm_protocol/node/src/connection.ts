@@ -3,6 +3,7 @@
 import type { Socket } from "node:net";
 
 import { type Binding, type ChannelStats } from "./binding";
+import type { BothCounters, Watched } from "./counters";
 import { runAs } from "./current_call";
 import type { BridgeError } from "./errors";
 import type { ExposedFunctions } from "./exposed";
@@ -58,7 +59,7 @@ export interface ConnectionOptions {
   onEnd: (connection: Connection, error: BridgeError | undefined) => void;
 }
 
-export class Connection implements ConnectionInfo, Output, TransportHandler {
+export class Connection implements Watched, Output, TransportHandler {
   readonly id: number;
   readonly name: string;
   readonly role: Role;
@@ -126,6 +127,10 @@ export class Connection implements ConnectionInfo, Output, TransportHandler {
     return this.carrier instanceof ShmTransport ? this.carrier.stats : undefined;
   }
 
+  get counters(): BothCounters | undefined {
+    return this.carrier instanceof ShmTransport ? this.carrier.counters : undefined;
+  }
+
   isPeerBusy(): boolean {
     return this.carrier.isPeerBusy();
   }
@@ -145,6 +150,10 @@ export class Connection implements ConnectionInfo, Output, TransportHandler {
 
   get congested(): boolean {
     return this.carrier.congested;
+  }
+
+  countCall(ms: number, failed: boolean): void {
+    this.carrier.countCall(ms, failed);
   }
 
   wakeAt(time: number): void {

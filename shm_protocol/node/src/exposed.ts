@@ -17,6 +17,9 @@ export type Exposable = object | ExposedFunction;
 /** What is exposed, by its name for the other side: `{ typescript_utils }` exposes `typescript_utils.slugify` and so on. */
 export type Exposables = Readonly<Record<string, Exposable>>;
 
+/** What begins so is the library's own. */
+const BUILT_IN = "shm_polyglot.";
+
 /** An entry of the table. */
 export interface Entry {
   readonly run: ExposedFunction;
@@ -32,9 +35,14 @@ export class ExposedFunctions {
     return this.functions.get(name);
   }
 
-  /** The names, sorted. */
+  /** The names of what was added, sorted. */
   names(): string[] {
-    return [...this.functions.keys()].sort();
+    return [...this.functions.keys()].filter((name) => !name.startsWith(BUILT_IN)).sort();
+  }
+
+  /** Expose a function of the library's own. `name` is without the prefix. */
+  addBuiltIn(name: string, run: ExposedFunction): void {
+    this.functions.set(BUILT_IN + name, entryOf(run, undefined));
   }
 
   /**
@@ -51,6 +59,7 @@ export class ExposedFunctions {
       if (!isMethodName(name) || !name.isWellFormed()) {
         throw new TypeError(`expose: ${JSON.stringify(name)} is no name of 1 to 256 bytes of UTF-8`);
       }
+      if (name.startsWith(BUILT_IN)) throw new TypeError(`expose: ${name}: what begins with ${BUILT_IN} is the library's own`);
       if (this.functions.has(name)) throw new TypeError(`expose: ${name} is exposed already`);
     }
     for (const [name, entry] of found) this.functions.set(name, entry);

@@ -58,6 +58,8 @@ export interface Output {
   send(buffer: Buffer, length: number): void;
   /** So much is queued that no new call or item should be added. `Session.onRoom` tells the end of it. */
   readonly congested: boolean;
+  /** A call to the peer has ended, so many milliseconds after it began; `failed`: with an error, or without an answer. */
+  countCall(ms: number, failed: boolean): void;
   /** Have `Session.expire` called at `time` or soon after it. An earlier time replaces a later one. */
   wakeAt(time: number): void;
 }
@@ -87,6 +89,8 @@ export interface SessionCallOptions {
 interface Pending {
   readonly method: string;
   readonly deadline: number;
+  /** Null for a stream: how long one takes is its reader's doing. */
+  readonly began: number | null;
   succeed(result: Value): void;
   fail(error: BridgeError): void;
   /** Null where no stream was asked for. */
@@ -156,9 +160,10 @@ export class Session implements FrameSink, ServingSession {
    */
   call(method: string, args: readonly unknown[], options: SessionCallOptions): Promise<Value> {
     this.checkMayCall(method, options.signal);
-    const deadline = options.timeoutMs === Infinity ? Infinity : this.now() + options.timeoutMs;
+    const began = this.now();
+    const deadline = began + options.timeoutMs;
     return new Promise((resolve, reject) => {
-      const call: Pending = { method, deadline, succeed: resolve, fail: reject, takeItem: null, detach: undefined };
+      const call: Pending = { method, deadline, began, succeed: resolve, fail: reject, takeItem: null, detach: undefined };
       this.request(call, args, options.meta, options.signal);
     });
   }
@@ -239,7 +244,9 @@ export class Session implements FrameSink, ServingSession {
 
   /** Forget a call and tell the peer. Whatever still comes for it is late. */
   private abandon(id: number): void {
-    if (this.forget(id) === undefined) return;
+    const call = this.forget(id);
+    if (call === undefined) return;
+    this.count(call, true);
     this.sendSmall((encoder) => { encodeCancel(encoder, id); });
   }
 
@@ -289,12 +296,12 @@ export class Session implements FrameSink, ServingSession {
   }
 
   onResponse(id: number, result: Value): void {
-    const call = this.settle(id);
+    const call = this.settle(id, false);
     call?.succeed(result);
   }
 
   onErrorResponse(id: number, error: ErrorMap): void {
-    const call = this.settle(id);
+    const call = this.settle(id, true);
     call?.fail(errorFromMap(error));
   }
 
@@ -308,10 +315,15 @@ export class Session implements FrameSink, ServingSession {
     call.takeItem(value);
   }
 
-  private settle(id: number): Pending | undefined {
+  private settle(id: number, failed: boolean): Pending | undefined {
     const call = this.forget(id);
     if (call === undefined) this.countLate(id, "a response");
+    else this.count(call, failed);
     return call;
+  }
+
+  private count(call: Pending, failed: boolean): void {
+    if (call.began !== null) this.output.countCall(this.now() - call.began, failed);
   }
 
   private countLate(id: number, what: string): void {
@@ -654,6 +666,7 @@ export class ValueStream implements AsyncIterableIterator<Value>, Pending {
   /** Items taken since the last grant. */
   private taken = 0;
   private isDone = false;
+  readonly began = null;
   private error: Error | undefined;
   detach: (() => void) | undefined;
 

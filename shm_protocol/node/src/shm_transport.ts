@@ -13,6 +13,7 @@ import {
   receiveBuffer,
   RING_FULL,
 } from "./binding";
+import { type BothCounters, readCounters } from "./counters";
 import { type BridgeError, ProtocolError } from "./errors";
 import { turnBegins } from "./held_loop";
 import type { Pollable, Poller } from "./poller";
@@ -83,8 +84,16 @@ export class ShmTransport implements Transport, Pollable {
     return this.ended ? undefined : this.binding.stats(this.channel);
   }
 
+  get counters(): BothCounters | undefined {
+    return this.ended ? undefined : readCounters(this.binding, this.channel);
+  }
+
   isPeerBusy(): boolean {
     return !this.ended && this.binding.peerState(this.channel) === PEER_BUSY;
+  }
+
+  countCall(ms: number, failed: boolean): void {
+    if (!this.ended) this.binding.countCall(this.channel, ms, failed);
   }
 
   send(buffer: Buffer, length: number): void {

@@ -59,6 +59,10 @@ export class SocketTransport implements Transport {
     return false; // there is no word to tell it with
   }
 
+  countCall(): void {
+    // There is no segment to count in.
+  }
+
   send(buffer: Buffer, length: number): void {
     if (this.ended) return;
     this.queued++;

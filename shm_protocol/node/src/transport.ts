@@ -11,6 +11,8 @@ export interface Transport {
   readonly congested: boolean;
   /** Does the peer say that it is occupied with something else? */
   isPeerBusy(): boolean;
+  /** Count a call to the peer that has ended; where there is no segment, nobody counts. */
+  countCall(ms: number, failed: boolean): void;
   /** Let go of everything. The handler hears no more. */
   close(): void;
 }

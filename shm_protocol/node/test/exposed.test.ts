@@ -131,6 +131,14 @@ suite("what cannot be exposed", () => {
     });
   }
 
+  test("what is the library's own can be called, is not listed, and cannot be exposed by others", () => {
+    const exposed = new ExposedFunctions();
+    exposed.addBuiltIn("connections", () => 1);
+    assert.equal(exposed.get("shm_polyglot.connections")?.mostArguments, 0);
+    assert.deepEqual(exposed.names(), []);
+    assert.throws(() => { exposed.add({ shm_polyglot: { other: () => 2 } }); }, /shm_polyglot\.other: .* the library's own/);
+  });
+
   test("a name that is taken is a TypeError", () => {
     const exposed = new ExposedFunctions();
     exposed.add({ ping: () => 1 });

@@ -26,6 +26,8 @@ export class End implements Output {
   readonly session: Session;
   congested = false;
   wakesAt = Infinity;
+  /** The calls it made that have ended: milliseconds, and whether they failed. */
+  readonly ended: [number, boolean][] = [];
   /** How often the peer has said that it leaves. */
   left = 0;
   /** What the protocol made of the peer's last message. */
@@ -47,6 +49,10 @@ export class End implements Output {
 
   send(buffer: Buffer, length: number): void {
     this.sent.push(Buffer.from(buffer.subarray(0, length)));
+  }
+
+  countCall(ms: number, failed: boolean): void {
+    this.ended.push([ms, failed]);
   }
 
   wakeAt(time: number): void {

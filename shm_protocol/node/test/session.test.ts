@@ -311,6 +311,30 @@ suite("deadlines and cancellation", () => {
     assert.equal(pair.near.session.lateAnswers, 1);
   });
 
+  test("a call is counted once, when it ends: with its time, and whether it failed; a stream is not", async () => {
+    const slow = deferred<null>();
+    const fail = (): never => { throw new Error("no"); };
+    const pair = new Pair({}, { slow: () => slow.promise, fail, two: () => [1, 2].values() });
+    outcome(pair.near.session.call("slow", [], FOREVER));
+    outcome(pair.near.session.call("fail", [], FOREVER));
+    outcome(pair.near.session.call("slow", [], { timeoutMs: 10 }));
+    const controller = new AbortController();
+    outcome(pair.near.session.call("slow", [], { ...FOREVER, signal: controller.signal }));
+    const stream = pair.near.session.stream("two", [], 5, FOREVER);
+    await pair.run();
+    assert.deepEqual(pair.near.ended, [[0, true]]);
+    pair.pass(11);
+    pair.pass(4);
+    controller.abort();
+    slow.resolve(null);
+    await pair.run();
+    const items: Value[] = [];
+    for await (const item of stream) items.push(item);
+    assert.deepEqual(items, [1, 2]);
+    assert.deepEqual(pair.near.ended, [[0, true], [11, true], [15, true], [15, false]]);
+    assert.deepEqual(pair.far.ended, []);
+  });
+
   test("only the deadlines that have passed fail, and the next wake-up is for the earliest left", async () => {
     const pair = new Pair({}, { never: () => new Promise(() => undefined) });
     const calls = [30, 10, 20].map((timeoutMs) => outcome(pair.near.session.call("never", [], { timeoutMs })));

@@ -67,6 +67,7 @@ cdef extern from "channel.h" nogil:
     int shm_channel_drain_doorbell(shm_channel *channel)
     void shm_channel_set_busy(shm_channel *channel, bint busy)
     uint32_t shm_channel_peer_state(const shm_channel *channel)
+    void shm_channel_count_call(shm_channel *channel, uint64_t latency_ns, bint failed)
     void shm_channel_get_stats(const shm_channel *channel, shm_channel_stats *stats)
 
 
@@ -320,6 +321,14 @@ cdef class Channel:
         """The peer's consumer state, a hint: 0 awake, 1 busy, 2 parked."""
         self._require_open()
         return shm_channel_peer_state(self.channel)
+
+    def count_call(self, double began, bint failed):
+        """A call has ended, with an error or not, that began at `began` seconds of time.monotonic(). Nothing is raised:
+        on a closed channel nobody counts.
+        """
+        cdef int64_t latency_ns = _now_ns() - <int64_t>(began * 1e9)
+        if self.channel != NULL:
+            shm_channel_count_call(self.channel, max(0, latency_ns), failed)
 
     def stats(self):
         """Counters since the beginning, and the spin budget now."""

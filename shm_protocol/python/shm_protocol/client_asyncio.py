@@ -7,6 +7,7 @@ import functools
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from threading import get_ident
+from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -93,6 +94,7 @@ class AsyncClient:
         Raises RemoteError when the function raised; CallTimeout, UnknownMethod, Busy, CallTooDeep, EncodeError,
         MessageTooLarge; PeerGone when the peer goes before the answer, and ConnectionClosed when the client is closed.
         """
+        began = monotonic()
         call, deadline, seconds = await self._begin(method, args, timeout, traceparent)
         try:
             while not call.done:
@@ -100,6 +102,7 @@ class AsyncClient:
                     raise CallTimeout(f"{method}: no answer within {seconds:g} s")
                 await self._connection.wait_for(call, deadline)
         finally:
+            self._connection.count_call(call, began)
             self._connection.give_up(call)
         if call.error is not None:
             raise call.error

@@ -13,10 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from . import doctor, handshake
+from . import config, doctor, handshake, top_table
 from .client import DEFAULT_MAX_CONNECTIONS
-from .config import Settings
+from .config import ConfigError, Settings
 from .doctor import Finding, Options, Status
+from .errors import BridgeError
+from .printable import printable
+from .top import Watch
 
 ABOUT_DOCTOR: Final = """\
 Checks what usually goes wrong between the two sides, from the Python side, and prints each finding with its fix:
@@ -45,6 +48,47 @@ exit code:
               fix     what to do, for people; "" where there is nothing to do
 """
 
+ABOUT_TOP: Final = """\
+Shows what goes over the bridge, live: each connection, its calls a second in both directions, how long they take, how
+full the rings are, how often the sides sleep and wake each other. q or Ctrl-C ends it.
+
+It is another client of the Node side, as the user of the service, and asks it for what both sides have counted in
+their shared memory. They count whether somebody watches or not, so watching costs the callers nothing; it costs the
+Node side the time to read the counters at each look. Connections over the socket transport count nothing.
+"""
+
+AFTER_TOP: Final = """\
+columns, a line for each side of a connection:
+  FROM        the side that made the calls; all of the line is what this side did
+  calls/s     its calls that ended; streams and notifications are none
+  p50, p99, longest
+              from the call to its answer, of those that ended since the last look. Counted in buckets, and at most a
+              quarter off
+  failed/s    those that ended with an error or without an answer
+  ring        how much of the ring that it sends on is not yet read, now
+  parks/s     how often it went to sleep
+  bells/s     how often it woke the other side
+  MB/s        what it sent, in messages
+  now         awake; busy: serving something else, such as an HTTP request; parked: asleep
+
+Where the output is no terminal, the tables are printed one after another.
+
+--json prints a line for each look, an object:
+  format      1; another number when a key is removed or means something else
+  socket      the path of the acceptor's socket
+  acceptor    name, language and library of the side that listens
+  seconds     since the look before
+  connections a list of: id, name, role, language, library, transport, outstanding, being_served, late_answers, and
+              dialer and acceptor, what each side did: calls, failed, messages, bytes, parks, doorbells (each a second),
+              p50_us, p99_us, longest_us (null without a call), ring_share (0 to 1), state, spin_budget_us; null over
+              the socket transport
+
+exit code:
+  0  ended by q, Ctrl-C or --count
+  1  nobody listens, the peer went away or did not answer; on a terminal it is tried again instead
+  2  the arguments or the settings are wrong
+"""
+
 MARKS: Final[dict[Status, str]] = {"ok": "ok", "warning": "WARNING", "failed": "FAILED", "skipped": "skipped"}
 COLOURS: Final[dict[Status, str]] = {"ok": "32", "warning": "33", "failed": "31", "skipped": "2"}
 """Parameters of the terminal's SGR sequence."""
@@ -58,8 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_doctor(commands.add_parser("doctor", help="check what usually goes wrong, and say what to do"))
+    _add_top(commands.add_parser("top", help="watch connections, calls and latencies live"))
     given = parser.parse_args(arguments)
-    return _doctor(given)
+    return _top(given) if given.command == "top" else _doctor(given)
 
 
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
@@ -67,10 +112,7 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.description = ABOUT_DOCTOR
     checks = textwrap.fill(", ".join(doctor.CHECKS), 90, subsequent_indent=" " * 22, break_on_hyphens=False)
     parser.epilog = AFTER_DOCTOR.format(checks=checks)
-    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
-    parser.add_argument(
-        "--path", type=Path, metavar="SOCKET", help="the acceptor's socket (default: $SHM_POLYGLOT_DIR/node.sock)"
-    )
+    _add_common(parser)
     parser.add_argument(
         "--connections",
         type=_count,
@@ -92,6 +134,57 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where the Node side is installed, if on this machine (default: the current folder)",
     )
+
+
+def _add_top(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = ABOUT_TOP
+    parser.epilog = AFTER_TOP
+    _add_common(parser)
+    parser.add_argument(
+        "--interval",
+        type=_seconds,
+        default=1.0,
+        metavar="SECONDS",
+        help="from one look to the next (default: %(default)g)",
+    )
+    parser.add_argument("--count", type=_count, metavar="N", help="end after so many looks (default: never)")
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    parser.add_argument(
+        "--path", type=Path, metavar="SOCKET", help="the acceptor's socket (default: $SHM_POLYGLOT_DIR/node.sock)"
+    )
+
+
+def _top(given: argparse.Namespace) -> int:
+    try:
+        settings = config.load(given.path)
+    except ConfigError as error:
+        sys.stderr.write(f"shm-polyglot top: {error}\n")
+        return 2
+    watch = Watch(settings)
+    try:
+        if sys.stdout.isatty() and sys.stdin.isatty() and not given.json:
+            # Here, because some Pythons are built without curses, and only this needs it.
+            from .top_live import show_live
+
+            show_live(watch, settings, given.interval, given.count)
+        else:
+            top_table.print_looks(watch, settings, given.interval, given.count, as_lines=given.json)
+    except ConfigError as error:
+        sys.stderr.write(printable(f"shm-polyglot top: {error}") + "\n")
+        return 2
+    except BridgeError as error:
+        sys.stderr.write(printable(f"shm-polyglot top: {error.code}: {error}") + "\n")
+        return 1
+    except KeyboardInterrupt:
+        # The way to end what has no end.
+        return 0
+    finally:
+        watch.close()
+    return 0
 
 
 def _doctor(given: argparse.Namespace) -> int:
@@ -122,7 +215,7 @@ def _as_text(settings: Settings, findings: Sequence[Finding]) -> str:
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     lines = [
         f"shm-polyglot {handshake.LIBRARY_VERSION}, protocol {doctor.PROTOCOL}, {handshake.LANGUAGE}",
-        _printable(f"socket {settings.path}"),
+        printable(f"socket {settings.path}"),
         "",
     ]
     for finding in findings:
@@ -142,20 +235,13 @@ def _as_text(settings: Settings, findings: Sequence[Finding]) -> str:
 def _wrapped(text: str, width: int, indent: str) -> list[str]:
     # Neither paths nor commands are cut, so that they can be copied.
     return textwrap.wrap(
-        _printable(text),
+        printable(text),
         width,
         initial_indent=indent,
         subsequent_indent=INDENT,
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _printable(text: str) -> str:
-    """Without what would steer the terminal or cannot be encoded for it: a peer may call itself anything."""
-    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
-    encoding = sys.stdout.encoding or "ascii"
-    return shown.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _count(text: str) -> int:

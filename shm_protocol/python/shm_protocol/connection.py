@@ -156,6 +156,7 @@ class Connection:
         self._send: Final = transport.send
         self._receive: Final = transport.receive
         self._try_receive: Final = transport.try_receive
+        self._count_call: Final = transport.count_call
         self._session: Final = Session(transport.max_message)
         self._functions: Final = exposed.functions
         self._argument_counts: Final = exposed.argument_counts
@@ -221,6 +222,7 @@ class Connection:
                         and frame[0] == 1
                         and frame[2] is None
                     ):
+                        self._count_call(began, False)
                         return frame[3]
                     call = session.track(call_id, method)
                     session.receive_frame(frame, len(answer))
@@ -232,8 +234,10 @@ class Connection:
                 if not self._advance(deadline, call) and not call.done:
                     raise CallTimeout(f"{method}: no answer within {seconds:g} s")
         except BaseException as error:
+            self._count_call(began, True)
             self._abandon(call_id, method, error)
             raise
+        self._count_call(began, call.error is not None)
         if call.error is not None:
             raise call.error
         return call.result

@@ -117,6 +117,10 @@ class LoopConnection(Connection):
             # The items that have come are still given out; the error follows them.
             self._end_for(error)
 
+    def count_call(self, call: Call, began: float) -> None:
+        """A call that began at `began` seconds of time.monotonic() is awaited no more."""
+        self._count_call(began, not call.done or call.error is not None)
+
     def give_up(self, call: Call) -> None:
         """Want the answer no more, and tell the peer, unless there is one already."""
         if not call.done and self._ended is None:

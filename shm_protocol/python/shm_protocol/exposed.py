@@ -24,6 +24,9 @@ A call whose number of arguments does not fit a function's signature is answered
 """
 
 
+BUILT_IN: Final = "shm_polyglot."
+"""What begins so is the library's own (PROTOCOL.md section 7)."""
+
 ANY_NUMBER: Final = range(sys.maxsize)
 """Of arguments."""
 
@@ -51,6 +54,8 @@ class Exposed:
             for full_name, function in _functions_of(name, value):
                 if full_name in self.functions or full_name in added:
                     raise ValueError(f"{full_name} is exposed already")
+                if full_name.startswith(BUILT_IN):
+                    raise ValueError(f"{full_name}: what begins with {BUILT_IN} is the library's own")
                 if len(full_name.encode()) > frames.METHOD_BYTES_MAX:
                     raise ValueError(f"{full_name}: a name may have at most {frames.METHOD_BYTES_MAX} bytes")
                 added[full_name] = function

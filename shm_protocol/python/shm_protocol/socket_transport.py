@@ -133,6 +133,9 @@ class SocketTransport:
         """There is nowhere to tell the peer."""
         self._require_open()
 
+    def count_call(self, began: float, failed: bool) -> None:
+        """There is no segment to count in."""
+
     def stats(self) -> dict[str, int]:
         """Counters since the beginning."""
         self._require_open()

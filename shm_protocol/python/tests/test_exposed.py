@@ -142,6 +142,7 @@ def test_what_is_no_function_is_refused(functions: dict[str, object], message: s
         ({"m": {1: len}}, "1 is no public name"),
         ({"x" * 257: len}, "at most 256 bytes"),
         ({"m.f": len, "m": {"f": max}}, "m.f is exposed already"),
+        ({"shm_polyglot": {"f": len}}, "the library's own"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused(functions: dict[str, object], message: str) -> None:
