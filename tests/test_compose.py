@@ -154,6 +154,13 @@ def test_the_containers_share_memory_and_do_not_fall_back_to_the_socket(project:
     assert project.get("node", "/api/stats").json()["memory_shared"] is True
 
 
+def test_doctor_and_top_run_inside_the_container(project: Project) -> None:
+    assert json.loads(project.inside("python", "shm-polyglot", "doctor", "--json"))["ok"]
+    look = json.loads(project.inside("python", "shm-polyglot", "top", "--json", "--count", "1"))
+    assert {one["transport"] for one in look["connections"]} == {"shm"}
+    assert "worker" in {one["role"] for one in look["connections"]}
+
+
 def test_compose_sees_both_as_healthy(project: Project) -> None:
     def healthy() -> bool:
         return all(project.inspect(service)["State"]["Health"]["Status"] == "healthy" for service in SERVICES)

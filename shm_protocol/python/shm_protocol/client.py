@@ -33,7 +33,7 @@ logger: Final = logging.getLogger("shm_protocol")
 
 DEFAULT_MAX_CONNECTIONS: Final = 8
 BACKOFF_FIRST_S: Final = 0.01
-BACKOFF_MOST_S: Final = 1.0
+BACKOFF_MOST_S: Final = 0.5
 
 
 def connect(
@@ -119,7 +119,7 @@ def serve(
 
 
 class Backoff:
-    """Pauses between attempts: 10 ms, doubling to 1 s, each shortened at random by up to half, so that many do not
+    """Pauses between attempts: 10 ms, doubling to 0.5 s, each shortened at random by up to half, so that many do not
     come at once.
     """
 
