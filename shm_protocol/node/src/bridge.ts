@@ -16,7 +16,8 @@ import { type Logger, stderrLogger } from "./log";
 import { version } from "./package_info";
 import { Poller } from "./poller";
 import { type Accepted, Rendezvous } from "./rendezvous";
-import { callBeingServed, tooDeep, type ValueStream } from "./session";
+import { callBeingServed, tooDeep } from "./session";
+import type { ValueStream } from "./value_stream";
 import type { Value } from "./values";
 
 const DEFAULT_TIMEOUT_MS = 30_000;

@@ -33,5 +33,5 @@ export {
 export type { Exposable, Exposables, ExposedFunction } from "./exposed";
 export type { Role, TransportKind } from "./handshake";
 export type { LogFields, Logger } from "./log";
-export type { ValueStream } from "./session";
+export type { ValueStream } from "./value_stream";
 export { type Key, NdArray, type NumberArray, type Value } from "./values";
