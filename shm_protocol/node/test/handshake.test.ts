@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { ProtocolError, VersionMismatch } from "../src/errors";
 import { decodeAnswer, decodeHello, encodeHello, encodeRefusal, encodeWelcome, type Hello, isSegmentName } from "../src/handshake";
 import { encode } from "../src/values";
+import { type BadVector, readVectors } from "./tagged";
 
 const segment = `/shm-polyglot-${"0123456789abcdef".repeat(2)}`;
 const hello: Hello = {
@@ -146,4 +147,14 @@ suite("answers", () => {
 test("only names of the one form are names of segments", () => {
   assert.ok(isSegmentName(segment));
   for (const name of ["", "/shm-polyglot-", segment.toUpperCase(), segment.slice(1), `${segment}/x`]) assert.ok(!isSegmentName(name));
+});
+
+suite("the vectors", () => {
+  const decoders = { hello: decodeHello, answer: decodeAnswer };
+  for (const { name, wire, of } of readVectors("bad") as BadVector[]) {
+    if (of !== "hello" && of !== "answer") continue;
+    test(`refuses ${name}`, () => {
+      assert.throws(() => decoders[of](Buffer.from(wire, "hex")), ProtocolError);
+    });
+  }
 });

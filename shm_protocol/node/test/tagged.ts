@@ -21,7 +21,7 @@ export interface FrameVector extends Vector {
 }
 
 export interface BadVector extends Vector {
-  of: "value" | "frame";
+  of: "value" | "frame" | "hello" | "answer";
 }
 
 export function readVectors(name: string): Vector[] {

@@ -153,8 +153,9 @@ def is_usual_request(frame: Frame) -> bool:
     """
     kind, call_id, method, args = frame
     return (
-        kind == REQUEST
-        and type(kind) is int
+        # The type first: an array of numbers is equal to an int element by element.
+        type(kind) is int
+        and kind == REQUEST
         and type(call_id) is int
         and 0 <= call_id <= ID_MAX
         and type(method) is str

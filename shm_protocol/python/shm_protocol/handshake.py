@@ -115,7 +115,8 @@ def check_version(header: Header) -> None:
 def decode_hello(body: bytes) -> Hello:
     """The body of a hello. Raises ProtocolError."""
     fields = _decode(body)
-    role, transport = fields.get("role"), fields.get("transport")
+    role: Any = _text(fields, "role")
+    transport: Any = _text(fields, "transport")
     if role not in ("client", "worker"):
         raise ProtocolError(f"a hello with the role {values.brief(role)}, not client or worker")
     if transport not in ("shm", "socket"):
@@ -129,7 +130,7 @@ def decode_hello(body: bytes) -> Hello:
 def decode_answer(body: bytes) -> Welcome | Refusal:
     """The body of a welcome or a refusal. Raises ProtocolError."""
     fields = _decode(body)
-    match fields.get("status"):
+    match _text(fields, "status"):
         case "welcome":
             return Welcome(*_common_fields(fields))
         case "refused":

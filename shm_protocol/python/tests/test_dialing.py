@@ -193,7 +193,7 @@ GOOD = handshake.encode_answer(Welcome("n", 1000))
         (GOOD[:-1], PeerUnavailable, "closed the connection in the handshake"),
         (HEADER.pack(b"SHMP", 1, 0, 4097), ProtocolError, "4097 bytes"),
         (HEADER.pack(b"SHMP", 1, 0, 1) + b"\xc1", ProtocolError, "does not decode"),
-        (HEADER.pack(b"SHMP", 1, 0, 1) + b"\x80", ProtocolError, "status None"),
+        (HEADER.pack(b"SHMP", 1, 0, 1) + b"\x80", ProtocolError, "status is no str: None"),
         (handshake.encode_answer(Welcome("n", 1), major=2), VersionMismatch, r"protocol 2\.0, this side 1\.0"),
         (handshake.encode_answer(Refusal("VersionMismatch", "I speak 7")), VersionMismatch, "I speak 7"),
         (handshake.encode_answer(Refusal("Busy", "256 connections")), Busy, "256 connections"),

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from shm_protocol import ProtocolError, frames, values
+from shm_protocol import ProtocolError, frames, handshake, values
+from shm_protocol.handshake import HEADER, Header
 from tagged import is_same, load, to_value
 
 VALUES = load("values.json")
 FRAMES = load("frames.json")
 BAD = load("bad.json")
+
+HANDSHAKES = {"hello": handshake.decode_hello, "answer": handshake.decode_answer}
+DECODERS = {"value": values.decode, "frame": frames.decode, **HANDSHAKES}
 
 
 def by_name(row: dict[str, Any]) -> str:
@@ -37,10 +41,14 @@ def test_a_frame_decodes_to_what_the_vector_says(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", BAD, ids=by_name)
-def test_what_is_no_value_or_no_frame_is_refused(row: dict[str, Any]) -> None:
-    decode = values.decode if row["of"] == "value" else frames.decode
+def test_what_is_no_value_no_frame_and_no_handshake_is_refused(row: dict[str, Any]) -> None:
+    wire = bytes.fromhex(row["wire"])
+    if row["of"] in HANDSHAKES:
+        # For its fields: the header is in order.
+        assert handshake.decode_header(wire[: HEADER.size]) == Header(1, 0, len(wire) - HEADER.size)
+        wire = wire[HEADER.size :]
     with pytest.raises(ProtocolError):
-        decode(bytes.fromhex(row["wire"]))
+        DECODERS[row["of"]](wire)
 
 
 @pytest.mark.parametrize("row", [row for row in BAD if row["of"] == "frame"], ids=by_name)
