@@ -30,6 +30,9 @@ cdef extern from "byteswap.h" nogil:
 cdef enum:
     # Far below values.MAX_DEPTH_SENT: the recursion here is C's, and what is nested deeper is rare.
     DEPTH_MAX = 64
+    # values.MAX_DEPTH_RECEIVED
+    DEPTH_RECEIVED_MAX = 512
+    LEVELS = 513
     FIRST_BYTES = 512
     # What one message leaves allocated. Larger ones are msgpack's: their time goes into the copying.
     BYTES_MAX = 262144
@@ -435,11 +438,15 @@ cdef object _read_key(Reader *reader):
     return _read(reader, 0)
 
 
-def holds_what_it_announces(bytes message not None):
-    """Whether `message` is one value whose containers, texts and bytes are all there. It says nothing of their contents.
+cdef str _INCOMPLETE = "it is cut short, or goes on after its value"
+
+
+def fault_of_structure(bytes message not None):
+    """Why `message` is not one value that is all there, nested as deep as it may be, with scalars as keys; None where it
+    is. It says nothing of the contents of texts and extensions.
 
     To be asked before msgpack is: it makes room for each container as it is announced, so that nested ones could
-    announce a thousand times what the message holds.
+    announce a thousand times what the message holds; and it drops what stands under a key that comes again.
     """
     cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(message)
     cdef uint64_t left = PyBytes_GET_SIZE(message)
@@ -449,11 +456,27 @@ def holds_what_it_announces(bytes message not None):
     cdef uint64_t count
     cdef uint8_t head
     cdef uint8_t index
+    # Of each container that is open: how many of its values are to come, and whether every other one is a key.
+    cdef uint64_t left_in[LEVELS]
+    cdef bint is_map[LEVELS]
+    cdef int depth = 0
+    cdef bint is_key
+    cdef bint is_container
+    left_in[0], is_map[0] = 1, False
     while values > 0:
         if values > left:
-            return False
+            return _INCOMPLETE
+        while left_in[depth] == 0:
+            depth -= 1
+        is_key = is_map[depth] and left_in[depth] % 2 == 0
         head = at[0]
         values -= 1
+        left_in[depth] -= 1
+        is_container = 0x80 <= head < 0xa0 or 0xdc <= head <= 0xdf
+        if is_key and (is_container or 0xc7 <= head <= 0xc9 or 0xd4 <= head <= 0xd8):
+            return "a map key that is no scalar"
+        if is_container and depth == DEPTH_RECEIVED_MAX:
+            return f"nested more than {DEPTH_RECEIVED_MAX} deep"
         head_bytes, body_bytes, count = 1, 0, 0
         if head < 0x80 or head >= 0xe0 or head == 0xc0 or head == 0xc2 or head == 0xc3:
             pass
@@ -464,7 +487,7 @@ def holds_what_it_announces(bytes message not None):
         elif head < 0xc0:
             body_bytes = head & 0x1f
         elif head == 0xc1:
-            return False
+            return "0xc1 is no MessagePack"
         elif 0xca <= head <= 0xd3:
             # float32, float64, uint8 to uint64, int8 to int64
             body_bytes = 4 if head == 0xca else 8 if head == 0xcb else 1 << ((head - 0xcc) & 3)
@@ -479,7 +502,7 @@ def holds_what_it_announces(bytes message not None):
             else:
                 head_bytes = 2 if head == 0xdc or head == 0xde else 4
             if head_bytes >= left:
-                return False
+                return _INCOMPLETE
             for index in range(head_bytes):
                 count = count << 8 | at[1 + index]
             head_bytes += 1
@@ -490,8 +513,11 @@ def holds_what_it_announces(bytes message not None):
                 body_bytes = count + (1 if 0xc7 <= head <= 0xc9 else 0)
                 count = 0
         if head_bytes + body_bytes > left:
-            return False
+            return _INCOMPLETE
         at += head_bytes + body_bytes
         left -= head_bytes + body_bytes
         values += count
-    return left == 0
+        if is_container:
+            depth += 1
+            left_in[depth], is_map[depth] = count, head < 0x90 or head >= 0xde
+    return None if left == 0 else _INCOMPLETE

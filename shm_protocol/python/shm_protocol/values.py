@@ -22,7 +22,7 @@ from msgpack import ExtType, Timestamp, unpackb
 from .errors import EncodeError, ProtocolError
 
 try:
-    from ._plain_values import DECLINED, PlainEncoder, decode_plain, holds_what_it_announces
+    from ._plain_values import DECLINED, PlainEncoder, decode_plain, fault_of_structure
 except ImportError:
     # The socket transport does without anything compiled.
     DECLINED = object()
@@ -38,9 +38,9 @@ except ImportError:
         """DECLINED."""
         return DECLINED
 
-    def holds_what_it_announces(message: bytes) -> bool:  # noqa: ARG001
-        """True: msgpack has to find out."""
-        return True
+    def fault_of_structure(message: bytes) -> str | None:  # noqa: ARG001
+        """None: msgpack has to find out."""
+        return None
 
 
 MAX_DEPTH_SENT: Final = 500
@@ -161,10 +161,9 @@ def decode(data: bytes) -> Any:
 
 def decode_closely(data: bytes) -> Any:
     """The same by msgpack alone, for whatever is not plain."""
-    if not holds_what_it_announces(data):
-        raise ProtocolError(
-            f"a message of {len(data)} bytes does not decode: it is cut short, or goes on after its value"
-        )
+    fault = fault_of_structure(data)
+    if fault is not None:
+        raise ProtocolError(f"a message of {len(data)} bytes does not decode: {fault}")
     try:
         value = unpackb(data, timestamp=3, strict_map_key=False, ext_hook=_unpack_ext)
     # ValueError: no MessagePack, cut short, or a value out of range; TypeError: an unhashable key; OverflowError: a
