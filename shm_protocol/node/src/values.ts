@@ -48,6 +48,8 @@ export const MAX_DEPTH_RECEIVED = 512;
 const EXT_ARRAY = 1;
 const EXT_TIMESTAMP = 0xff; // -1
 const MAX_DIMENSIONS = 8;
+/** What NumPy holds. It leaves out sizes of 0, so that an array without elements can be too large as well. */
+const MAX_ARRAY_BYTES = 2n ** 63n - 1n;
 
 /** Years 1 to 9999, the range of Python's datetime, in seconds since the epoch. */
 const FIRST_SECOND = -62_135_596_800;
@@ -71,7 +73,7 @@ export class NdArray<T extends NumberArray = NumberArray> {
   readonly shape: readonly number[];
 
   /**
-   * @throws RangeError where `shape` does not fit `data`, or has more than eight dimensions.
+   * @throws RangeError where `shape` does not fit `data`, has more than eight dimensions, or is more than NumPy holds.
    */
   constructor(data: T, shape: readonly number[]) {
     const elements = shape.reduce((product, size) => product * size, 1);
@@ -84,9 +86,18 @@ export class NdArray<T extends NumberArray = NumberArray> {
     if (elements !== data.length) {
       throw new RangeError(`shape [${shape.join(", ")}] has ${elements} elements, data has ${data.length}`);
     }
+    if (elements === 0 && isTooLarge(shape, data.BYTES_PER_ELEMENT)) {
+      throw new RangeError(`shape [${shape.join(", ")}]: its sizes other than 0 come to more than 2^63 - 1 bytes`);
+    }
     this.data = data;
     this.shape = shape;
   }
+}
+
+function isTooLarge(shape: readonly number[], bytesPerElement: number): boolean {
+  let bytes = BigInt(bytesPerElement);
+  for (const size of shape) if (size !== 0) bytes *= BigInt(size);
+  return bytes > MAX_ARRAY_BYTES;
 }
 
 interface NumberArrayConstructor {
@@ -1024,6 +1035,9 @@ export class Decoder {
     if (isEmpty) elements = 0;
     if (elements * type.BYTES_PER_ELEMENT !== length - header) {
       throw this.wrong(`an array of shape [${shape.join(", ")}] with ${length - header} bytes of data`);
+    }
+    if (isEmpty && isTooLarge(shape, type.BYTES_PER_ELEMENT)) {
+      throw this.wrong(`an array of shape [${shape.join(", ")}], whose sizes other than 0 come to more than 2^63 - 1 bytes`);
     }
     for (let index = at + 4 + 4 * dimensions; index < at + header; index++) {
       if (this.buffer[index] !== 0) throw this.wrong("an array with padding that is not zero");

@@ -282,5 +282,7 @@ suite("NdArray", () => {
     assert.throws(() => new NdArray(Int8Array.from([1, 2, 3]), [2, 2]), /RangeError: shape \[2, 2\] has 4 elements, data has 3/);
     assert.throws(() => new NdArray(Int8Array.from([]), [-1]), RangeError);
     assert.throws(() => new NdArray(Int8Array.from([1]), new Array<number>(9).fill(1)), RangeError);
+    assert.doesNotThrow(() => new NdArray(Int8Array.from([]), [2 ** 31, 2 ** 31, 0]));
+    assert.throws(() => new NdArray(Int16Array.from([]), [2 ** 31, 2 ** 31, 0]), /RangeError: shape .* more than 2\^63 - 1 bytes/);
   });
 });

@@ -53,6 +53,8 @@ INT_MAX: Final = 2**64 - 1
 EXT_ARRAY: Final = 1
 
 ARRAY_DIMENSIONS_MAX: Final = 8
+ARRAY_BYTES_MAX: Final = 2**63 - 1
+"""What NumPy holds. It leaves out sizes of 0, so that an array without elements can be too large as well."""
 ARRAY_DTYPES: Final = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64", "int64", "uint64")
 """The dtype of code 1, 2, 3, …"""
 
@@ -101,6 +103,7 @@ class NdArray:
             raise ValueError(f"{len(self.shape)} dimensions; at most {ARRAY_DIMENSIONS_MAX} can be sent")
         if prod(self.shape) * _ITEM_BYTES[dtype] != len(data):
             raise ValueError(f"shape {self.shape} of {dtype} takes another number of bytes than {len(data)}")
+        _check_size(dtype, self.shape)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, NdArray):
@@ -350,6 +353,11 @@ def _header(code: int, shape: Sequence[int]) -> bytes:
     return header + bytes(-len(header) % 8)
 
 
+def _check_size(dtype: str, shape: Sequence[int]) -> None:
+    if prod(size for size in shape if size != 0) * _ITEM_BYTES[dtype] > ARRAY_BYTES_MAX:
+        raise ValueError(f"an array of {dtype} and shape {shape}, whose sizes other than 0 come to 2**63 bytes or more")
+
+
 def _pack_ndarray(array: Any) -> bytes:
     header = _array_header(array)
     if array.dtype.byteorder == ">":
@@ -378,6 +386,7 @@ def _unpack_ext(code: int, data: bytes) -> object:
     shape = struct.unpack_from(f"<{dimensions}I", data, _ARRAY_HEADER.size)
     if prod(shape) * _ITEM_BYTES[dtype] != len(data) - padded:
         raise ValueError(f"an array of {dtype} and shape {shape} with {len(data) - padded} bytes of data")
+    _check_size(dtype, shape)
     try:
         import numpy
     except ImportError:

@@ -231,6 +231,9 @@ def test_an_ndarray_of_ours_that_does_not_add_up_is_refused() -> None:
         NdArray("int7", [2], b"ab")
     with pytest.raises(ValueError, match="at most 8"):
         NdArray("int8", [1] * 9, b"a")
+    assert NdArray("int8", [2**31, 2**31, 0], b"").shape == (2**31, 2**31, 0)
+    with pytest.raises(ValueError, match=r"2\*\*63 bytes"):
+        NdArray("int16", [2**31, 2**31, 0], b"")
 
 
 def test_float_keys_and_nan_are_kept() -> None:
