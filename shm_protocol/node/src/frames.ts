@@ -3,7 +3,7 @@
  */
 
 import { EncodeError, type ErrorMap, ProtocolError } from "./errors";
-import { type Decoder, type Encoder, explain, type Value } from "./values";
+import { type Decoder, type Encoder, explain, type Key, type Value } from "./values";
 
 export const REQUEST = 0;
 export const RESPONSE = 1;
@@ -144,41 +144,52 @@ function readArgs(decoder: Decoder, frame: string): Value[] {
   return decoder.items(length, 1);
 }
 
-function readMap(decoder: Decoder, what: string): Map<unknown, Value> {
-  const map = decoder.value(1);
-  if (map instanceof Map) return map;
-  if (!isPlainObject(map)) throw new ProtocolError(`${what} that is no map`);
-  return new Map(Object.entries(map));
-}
-
-function isPlainObject(value: Value): value is { [key: string]: Value } {
-  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
-}
-
 function readMeta(decoder: Decoder, frame: string): Meta {
-  const map = readMap(decoder, `a ${frame} with meta`);
+  const entries = decoder.mapLength();
+  if (entries < 0) throw new ProtocolError(`a ${frame} with meta that is no map`);
+  let deadline: Value | undefined;
+  let chain: Value | undefined;
+  let traceparent: Value | undefined;
+  let credit: number | undefined;
+  for (let index = 0; index < entries; index++) {
+    switch (decoder.key()) {
+      case "deadline_ms":
+        deadline = decoder.value(2);
+        break;
+      case "chain":
+        chain = decoder.value(2);
+        break;
+      case "traceparent":
+        traceparent = decoder.value(2);
+        break;
+      case "stream":
+        // Not value(): that makes the same number of an integral float.
+        credit = decoder.unsigned(2);
+        break;
+      default:
+        decoder.value(2);
+    }
+  }
+  // Only now: of duplicate keys the last one counts.
   const meta: Meta = {};
-  if (map.has("deadline_ms")) {
-    const deadline = map.get("deadline_ms");
-    const isNumber = typeof deadline === "number" || typeof deadline === "bigint";
-    if (!isNumber || !(deadline > 0)) throw new ProtocolError(`a ${frame} with a deadline_ms that is no number above 0`);
+  if (deadline !== undefined) {
+    if ((typeof deadline !== "number" && typeof deadline !== "bigint") || !(deadline > 0)) {
+      throw new ProtocolError(`a ${frame} with a deadline_ms that is no number above 0`);
+    }
     meta.deadlineMs = Number(deadline);
   }
-  if (map.has("chain")) {
-    const chain = map.get("chain");
+  if (chain !== undefined) {
     if (!Array.isArray(chain) || chain.length > MAX_CHAIN || !chain.every((name) => typeof name === "string")) {
       throw new ProtocolError(`a ${frame} with a chain that is no array of at most ${MAX_CHAIN} strings`);
     }
     meta.chain = chain;
   }
-  if (map.has("traceparent")) {
-    const traceparent = map.get("traceparent");
+  if (traceparent !== undefined) {
     if (typeof traceparent !== "string") throw new ProtocolError(`a ${frame} with a traceparent that is no string`);
     meta.traceparent = traceparent;
   }
-  if (map.has("stream")) {
-    const credit = map.get("stream");
-    if (typeof credit !== "number" || !Number.isInteger(credit) || credit < 1 || credit > MAX_CREDIT) {
+  if (credit !== undefined) {
+    if (credit < 1 || credit > MAX_CREDIT) {
       throw new ProtocolError(`a ${frame} with a stream that is not 1 to ${MAX_CREDIT} items`);
     }
     meta.stream = credit;
@@ -187,11 +198,14 @@ function readMeta(decoder: Decoder, frame: string): Meta {
 }
 
 function readError(decoder: Decoder): ErrorMap {
-  const map = readMap(decoder, "a response with an error");
+  const entries = decoder.mapLength();
+  if (entries < 0) throw new ProtocolError("a response with an error that is no map");
+  const map = new Map<Key, Value>();
+  for (let index = 0; index < entries; index++) map.set(decoder.key(), decoder.value(2));
   const code = map.get("code");
   const message = map.get("message");
-  const type = map.get("type") ?? undefined;
-  const stack = map.get("stack") ?? undefined;
+  const type = map.get("type");
+  const stack = map.get("stack");
   if (typeof code !== "string" || typeof message !== "string") {
     throw new ProtocolError("a response with an error whose code or message is no string");
   }

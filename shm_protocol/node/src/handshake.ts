@@ -3,7 +3,7 @@
  */
 
 import { ProtocolError, VersionMismatch } from "./errors";
-import { decode, encode, type Value } from "./values";
+import { Decoder, encode, type Value } from "./values";
 
 export const PROTOCOL_MAJOR = 1;
 export const PROTOCOL_MINOR = 0;
@@ -50,9 +50,11 @@ export interface Refusal {
 interface Packet {
   major: number;
   minor: number;
-  body: { [key: string]: Value };
+  body: Body;
   bytes: number;
 }
+
+type Body = ReadonlyMap<string, Value>;
 
 export function encodeHello(hello: Hello): Buffer {
   return pack({
@@ -97,20 +99,7 @@ export function decodeHello(bytes: Buffer): { hello: Hello; bytes: number } | un
   if (transport !== "shm" && transport !== "socket") {
     throw new ProtocolError(`a hello with the transport ${quote(transport)}`);
   }
-  const name = text(body, "name");
-  // Code points, which is what Python counts.
-  const characters = Array.from(name).length;
-  if (characters < 1 || characters > MAX_NAME_CHARACTERS) {
-    throw new ProtocolError(`a hello with a name of ${characters} characters; 1 to ${MAX_NAME_CHARACTERS} may be`);
-  }
-  const hello: Hello = {
-    role,
-    transport,
-    name,
-    language: text(body, "language"),
-    library: text(body, "library"),
-    maxMessage: size(body, "max_message"),
-  };
+  const hello: Hello = { role, transport, ...commonFields(body) };
   if (transport === "shm") {
     const segment = text(body, "segment");
     if (!SEGMENT_NAME.test(segment)) throw new ProtocolError(`a hello with the segment name ${quote(segment)}`);
@@ -133,13 +122,7 @@ export function decodeAnswer(bytes: Buffer): { answer: Welcome | Refusal; bytes:
     return { answer: { code: text(body, "code"), message: text(body, "message") }, bytes: packet.bytes };
   }
   if (status !== "welcome") throw new ProtocolError(`an answer with the status ${quote(status)}`);
-  const answer = {
-    name: text(body, "name"),
-    language: text(body, "language"),
-    library: text(body, "library"),
-    maxMessage: size(body, "max_message"),
-  };
-  return { answer, bytes: packet.bytes };
+  return { answer: commonFields(body), bytes: packet.bytes };
 }
 
 /** Is this the name of a segment of ours? Nothing else is ever opened or unlinked. */
@@ -177,24 +160,42 @@ function unpack(bytes: Buffer): Packet | undefined {
       `the peer speaks protocol ${major}.${minor}, this side ${PROTOCOL_MAJOR}.${PROTOCOL_MINOR}: bring both to the same version`,
     );
   }
-  const body = decode(bytes.subarray(HEADER_BYTES, end));
-  if (typeof body !== "object" || body === null || Object.getPrototypeOf(body) !== Object.prototype) {
-    throw new ProtocolError("a handshake whose body is no map with string keys");
-  }
-  return { major, minor, body: body as { [key: string]: Value }, bytes: end };
+  return { major, minor, body: readBody(bytes.subarray(HEADER_BYTES, end)), bytes: end };
 }
 
-function text(body: { [key: string]: Value }, key: string): string {
-  const value = Object.hasOwn(body, key) ? body[key] : undefined;
+function readBody(bytes: Uint8Array): Body {
+  const decoder = new Decoder();
+  decoder.begin(Buffer.from(bytes), 0, bytes.length);
+  const entries = decoder.mapLength();
+  const body = new Map<string, Value>();
+  for (let index = 0; index < entries; index++) {
+    const key = decoder.key();
+    if (typeof key !== "string") throw new ProtocolError("a handshake whose body is a map with a key that is no string");
+    // Not value(): that makes the same number of an integral float.
+    body.set(key, key === "max_message" ? decoder.unsigned(1) : decoder.value(1));
+  }
+  if (entries < 0) throw new ProtocolError("a handshake whose body is no map");
+  decoder.finish();
+  return body;
+}
+
+function commonFields(body: Body): Welcome {
+  const name = text(body, "name");
+  // Code points, which is what Python counts.
+  const characters = Array.from(name).length;
+  if (characters < 1 || characters > MAX_NAME_CHARACTERS) {
+    throw new ProtocolError(`a handshake with a name of ${characters} characters; 1 to ${MAX_NAME_CHARACTERS} may be`);
+  }
+  const maxMessage = body.get("max_message");
+  if (typeof maxMessage !== "number" || maxMessage < 1) {
+    throw new ProtocolError("a handshake whose max_message is no int from 1 to 2^53 - 1");
+  }
+  return { name, language: text(body, "language"), library: text(body, "library"), maxMessage };
+}
+
+function text(body: Body, key: string): string {
+  const value = body.get(key);
   if (typeof value !== "string") throw new ProtocolError(`a handshake whose ${key} is no string`);
-  return value;
-}
-
-function size(body: { [key: string]: Value }, key: string): number {
-  const value = Object.hasOwn(body, key) ? body[key] : undefined;
-  if (typeof value !== "number" || !Number.isInteger(value) || value < 1) {
-    throw new ProtocolError(`a handshake whose ${key} is no positive integer`);
-  }
   return value;
 }
 

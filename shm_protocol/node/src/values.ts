@@ -795,6 +795,15 @@ export class Decoder {
     return -1;
   }
 
+  /** The number of entries of the map that comes next, or -1 where something else comes. */
+  mapLength(): number {
+    const byte = this.byte();
+    if (byte >= 0x80 && byte < 0x90) return byte & 0x0f;
+    if (byte === 0xde) return this.uint16();
+    if (byte === 0xdf) return this.uint32();
+    return -1;
+  }
+
   /** An array of values, given its length. */
   items(length: number, depth: number): Value[] {
     if (depth >= MAX_DEPTH_RECEIVED) throw this.wrong(`nested more than ${MAX_DEPTH_RECEIVED} deep`);
@@ -805,15 +814,15 @@ export class Decoder {
     return items;
   }
 
-  /** The unsigned integer below 2^53 that comes next, or -1 where something else comes. */
-  unsigned(): number {
+  /** The unsigned integer below 2^53 that comes next, or -1 in place of any other value, which is stepped over. */
+  unsigned(depth = 0): number {
     const byte = this.byte();
     if (byte < 0x80) return byte;
-    // The ints of MessagePack: 0xcc to 0xcf and 0xd0 to 0xd3. A float is none, whatever its value.
-    if (byte < 0xcc || byte > 0xd3) return -1;
     this.position--;
-    const value = this.value();
-    return typeof value === "number" && value >= 0 ? value : -1;
+    const value = this.value(depth);
+    // The ints of MessagePack: 0xcc to 0xcf and 0xd0 to 0xd3. A float is none, whatever its value.
+    const isInt = byte >= 0xcc && byte <= 0xd3;
+    return isInt && typeof value === "number" && value >= 0 ? value : -1;
   }
 
   /** Skip a nil if it comes next. */
@@ -831,6 +840,20 @@ export class Decoder {
     if (byte === 0xda) return this.cachedText(this.uint16());
     if (byte === 0xdb) return this.cachedText(this.uint32());
     return undefined;
+  }
+
+  /** The key of a map that comes next. */
+  key(): Key {
+    const at = this.position;
+    const name = this.name();
+    if (name !== undefined) return name;
+    this.position = at;
+    const byte = this.buffer[at] ?? 0;
+    const isContainer = (byte >= 0x80 && byte < 0xa0) || (byte >= 0xdc && byte < 0xe0);
+    const isExt = (byte >= 0xc7 && byte <= 0xc9) || (byte >= 0xd4 && byte <= 0xd8);
+    if (isContainer || isExt) throw this.wrong("a map key that is no scalar");
+    // Not a container and not an ext, so the value is a scalar.
+    return this.value() as Key;
   }
 
   wrong(what: string): ProtocolError {
@@ -972,15 +995,6 @@ export class Decoder {
       map.set(key, this.value(depth + 1));
     }
     return map;
-  }
-
-  private key(): Key {
-    const byte = this.position < this.end ? (this.buffer[this.position] ?? 0) : 0;
-    const isContainer = (byte >= 0x80 && byte < 0xa0) || (byte >= 0xdc && byte < 0xe0);
-    const isExt = (byte >= 0xc7 && byte <= 0xc9) || (byte >= 0xd4 && byte <= 0xd8);
-    if (isContainer || isExt) throw this.wrong("a map key that is no scalar");
-    // Not a container and not an ext, so the value is a scalar.
-    return this.value() as Key;
   }
 
   private ext(length: number): Date | NumberArray | NdArray {

@@ -25,6 +25,7 @@ HEADER: Final = struct.Struct("<4sHHI")
 
 BODY_BYTES_MAX: Final = 4096
 NAME_CHARACTERS_MAX: Final = 128
+MAX_MESSAGE_MAX: Final = 2**53 - 1
 TIMEOUT_S: Final = 5.0
 
 SEGMENT_NAME: Final = re.compile(r"/shm-polyglot-[0-9a-f]{32}")
@@ -155,8 +156,10 @@ def _common_fields(fields: dict[str, Any]) -> tuple[str, int, str, str]:
     name, max_message = _text(fields, "name"), fields.get("max_message")
     if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
         raise ProtocolError(f"a handshake with a name of {len(name)} characters, not 1 to {NAME_CHARACTERS_MAX}")
-    if type(max_message) is not int or max_message < 1:
-        raise ProtocolError(f"a handshake with a max_message that is no positive int: {values.brief(max_message)}")
+    if type(max_message) is not int or not 1 <= max_message <= MAX_MESSAGE_MAX:
+        raise ProtocolError(
+            f"a handshake with a max_message that is no int from 1 to 2**53 - 1: {values.brief(max_message)}"
+        )
     return name, max_message, _text(fields, "language"), _text(fields, "library")
 
 
