@@ -1,13 +1,15 @@
 """A value that was decoded, as text that is the same in both languages: `node/test/fuzz/canonical.ts` writes it too.
 
 What PROTOCOL.md section 8 says is lost on the way is lost here: a float that is integral is an int, a date has
-milliseconds, a map has no order, and the keys true and 1 are one.
+milliseconds, a map has no order, and of keys that Python takes for one, such as true and 1, it is not said what they
+stand for.
 """
 
 from __future__ import annotations
 
 import struct
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any, Final
 
 from shm_protocol.values import ARRAY_DTYPES
@@ -42,10 +44,19 @@ def describe(value: Any) -> str:
         case dict():
             entries = {}
             for key, item in value.items():
-                entries[f"i{int(key)}" if type(key) is bool else describe(key)] = describe(item)
+                # Of twins one language has the last value, the other both.
+                if _may_have_twin(key):
+                    entries[f"i{int(key)}"] = "?"
+                else:
+                    entries[describe(key)] = describe(item)
             return "{" + ",".join(f"{key}:{entries[key]}" for key in sorted(entries)) + "}"
     shape = ",".join(map(str, value.shape))
     return f"a{1 + ARRAY_DTYPES.index(value.dtype.name)}[{shape}]{value.tobytes().hex()}"
+
+
+def _may_have_twin(key: Any) -> bool:
+    """Whether an equal key of another type, or another zero, would be the same key in Python and not in JavaScript."""
+    return isinstance(key, bool | int | float) and (key in (0, 1) or _SAFE <= abs(key) < inf)
 
 
 def _describe_float(value: float) -> str:

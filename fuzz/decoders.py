@@ -7,6 +7,7 @@ an exception says is a finding. `node/test/fuzz/decoders.ts` checks the same of 
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import importlib.util
 import os
@@ -20,6 +21,12 @@ from fuzz import corpora
 
 TAKEN: Final = "taken"
 REFUSED: Final = "refused"
+
+DICTIONARY: Final = Path(__file__).resolve().parent / "words.dict"
+WORDS: Final = tuple(
+    ast.literal_eval(f"b{line}") for line in DICTIONARY.read_text().splitlines() if not line.startswith("#")
+)
+"""What libFuzzer is told that inputs are made of."""
 
 
 class Finding(Exception):
@@ -121,19 +128,25 @@ def recorded(name: str, data: bytes) -> str:
 
 
 def mutations(data: bytes, count: int) -> Iterator[bytes]:
-    """So many inputs that differ from this one in one to four bytes, always the same ones."""
+    """So many inputs that differ from this one in one to four bytes or words, always the same ones."""
     chance = random.Random(data)
+    has_length = data.startswith(handshake.MAGIC) and len(data) >= handshake.HEADER.size
     for _ in range(count):
         mutated = bytearray(data)
         for _ in range(chance.randint(1, 4)):
             at = chance.randint(0, len(mutated))
-            match chance.randint(0, 2):
+            match chance.randint(0, 3):
                 case 0:
                     mutated.insert(at, chance.randrange(256))
                 case 1:
                     del mutated[at : at + 1]
-                case _:
+                case 2:
                     mutated[at : at + 1] = bytes([chance.randrange(256)])
+                case _:
+                    mutated[at : at + chance.randint(0, 1)] = chance.choice(WORDS)
+        # A handshake whose length is wrong would be refused for that alone.
+        if has_length and chance.randint(0, 3) > 0:
+            mutated[8:12] = max(0, len(mutated) - handshake.HEADER.size).to_bytes(4, "little")
         yield bytes(mutated)
 
 

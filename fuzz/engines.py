@@ -94,7 +94,7 @@ class NodeLibFuzzer:
     def prepare(self) -> None:
         """Compile the checks and the addon."""
         need_clang()
-        run("npx", "--no-install", "tsc", "-p", str(NODE / "test" / "tsconfig.json"))
+        compile_typescript()
         source, output = NODE / "test" / "fuzz" / "libfuzzer.c", NODE / "build" / "test" / "libfuzzer.node"
         if output.exists() and output.stat().st_mtime > source.stat().st_mtime:
             return
@@ -116,6 +116,11 @@ def need_clang() -> None:
             "clang is not installed, which brings libFuzzer: "
             "apt-get install clang libclang-rt-dev, or dnf install clang compiler-rt"
         )
+
+
+def compile_typescript() -> None:
+    """The library and its checks, where they have changed. Raises CannotRun."""
+    run("npx", "--no-install", "tsc", "-p", str(NODE / "test" / "tsconfig.json"))
 
 
 def compile_plain_values(output: Path, compiler: Sequence[str]) -> None:

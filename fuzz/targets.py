@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fuzz.engines import BUILD, HERE, Atheris, Engine, LibFuzzer, NodeLibFuzzer
-
-DICTIONARY: Final = HERE / "words.dict"
+from fuzz.decoders import DICTIONARY
+from fuzz.engines import BUILD, Atheris, Engine, LibFuzzer, NodeLibFuzzer
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from fuzz import corpora, decoders
-from fuzz.engines import CORE, ROOT, compile_plain_values
+from fuzz.compare import differences
+from fuzz.engines import CORE, ROOT, compile_plain_values, compile_typescript
 
 HARNESSES = ("segment", "altered", "raced")
 
@@ -93,6 +94,13 @@ def test_python_makes_of_every_kept_input_what_was_recorded(name: str) -> None:
     kept = corpora.read(name)
     assert {outcome.partition(":")[0] for outcome in kept.values()} == {decoders.TAKEN, decoders.REFUSED}
     assert {data: decoders.recorded(name, data) for data in kept} == kept
+
+
+def test_python_and_typescript_make_the_same_of_mutations_of_the_kept_inputs() -> None:
+    compile_typescript()
+    for name in decoders.CHECKS:
+        kept = corpora.read(name)
+        assert differences(name, kept, 5) == (6 * len(kept), [])
 
 
 def test_the_compiled_decoder_reads_nothing_but_the_message(tmp_path: Path) -> None:

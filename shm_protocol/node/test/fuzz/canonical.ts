@@ -25,10 +25,18 @@ export function describe(value: Value): string {
   const entries = new Map<string, string>();
   const pairs: Iterable<[Key, Value]> = value instanceof Map ? value : Object.entries(value);
   for (const [key, item] of pairs) {
-    entries.set(typeof key === "boolean" ? `i${Number(key)}` : describe(key), describe(item));
+    if (mayHaveTwin(key)) entries.set(`i${BigInt(key)}`, "?");
+    else entries.set(describe(key), describe(item));
   }
   const sorted = [...entries].sort(([one], [other]) => (one < other ? -1 : 1));
   return `{${sorted.map(([key, item]) => `${key}:${item}`).join(",")}}`;
+}
+
+/** Whether a key of another type, or another zero, would be the same key in Python. */
+function mayHaveTwin(key: Key): key is boolean | number | bigint {
+  if (typeof key === "string" || typeof key === "object") return false;
+  const size = Math.abs(Number(key));
+  return size === 0 || Number(key) === 1 || (size >= 2 ** 53 && size < Infinity);
 }
 
 function describeNumber(value: number): string {
