@@ -8,7 +8,8 @@ from typing import Protocol
 class MessageTransport(Protocol):
     """Moves whole messages between two sides. Belongs to one thread at a time, but for interrupt.
 
-    _binding.pyx documents each method. After close every method but the three that close raises ConnectionClosed.
+    _binding.pyx documents each method. After close every method raises ConnectionClosed, but for
+    count_call and the three that close.
     """
 
     max_message: int

@@ -177,7 +177,7 @@ METHODS: dict[str, Callable[[Channel], object]] = {
     "fileno": lambda channel: channel.fileno(),
     "max_message": lambda channel: setattr(channel, "max_message", 5),
 }
-HARMLESS = {"close", "close_in_child", "interrupt", "kind", "sending"}
+HARMLESS = {"close", "close_in_child", "count_call", "interrupt", "kind", "sending"}
 
 
 def test_every_method_is_in_the_list_of_those_tried_after_close() -> None:
@@ -196,6 +196,7 @@ def test_closing_twice_and_interrupting_afterwards_is_harmless(ends: Ends) -> No
     ends.dialer.close()
     ends.dialer.close_in_child("x")
     ends.dialer.interrupt("x")
+    ends.dialer.count_call(0.0, True)
     assert not ends.dialer.sending
     assert ends.dialer.kind == "shm"
 
