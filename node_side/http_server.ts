@@ -50,11 +50,21 @@ const PARSER_ERRORS: Readonly<Record<string, number>> = {
  */
 export function createHttpServer(routes: readonly Route[], metrics: Metrics, requestTimeoutMs: number): Server {
   const table = byPath(routes);
-  const options = { requestTimeout: requestTimeoutMs, connectionsCheckingInterval: CHECK_EVERY_MS };
+  const options = {
+    requestTimeout: requestTimeoutMs,
+    connectionsCheckingInterval: CHECK_EVERY_MS,
+    // Node's own refusal has no body: `requireHost` looks instead.
+    requireHostHeader: false,
+  };
   const server = createServer(options, (request, response) => {
     // Once the server is stopping, a client has its answer and then has to go.
     response.shouldKeepAlive &&= server.listening;
     void serve(table, metrics, request, response);
+  });
+  // Else Node sends a 417 without a body.
+  server.on("checkExpectation", (request, response) => {
+    response.shouldKeepAlive &&= server.listening;
+    send(response, 417, { error: `Unable to comply with expectation: ${request.headers.expect}` });
   });
   server.on("clientError", refuse);
   return server;
@@ -77,12 +87,13 @@ async function serve(
   response: ServerResponse,
 ): Promise<void> {
   const start = performance.now();
-  if (request.method === "OPTIONS") {
-    response.writeHead(200, { ...CORS, "Content-Length": "0" }).end();
-    return;
-  }
   let language: Language = "typescript";
   try {
+    requireHost(request);
+    if (request.method === "OPTIONS") {
+      response.writeHead(200, { ...CORS, "Content-Length": "0" }).end();
+      return;
+    }
     const [path = "", query = ""] = (request.url ?? "").split("?", 2);
     const route = find(table, path, request.method ?? "");
     language = route.language;
@@ -93,6 +104,14 @@ async function serve(
     send(response, status, { error: message }, headers);
   }
   metrics.recordRequest(language, performance.now() - start);
+}
+
+/** RFC 9112 section 3.2: a proxy in front may have taken another host for the request's than we would. */
+function requireHost(request: IncomingMessage): void {
+  const hosts = request.headersDistinct["host"]?.length ?? 0;
+  if (hosts > 1 || (hosts === 0 && request.httpVersion === "1.1")) {
+    throw new HttpError(400, `A request must have one Host header, this one has ${hosts}`);
+  }
 }
 
 function find(table: Map<string, Map<string, Route>>, path: string, method: string): Route {

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from flask import jsonify
+from flask import jsonify, request
 from flask.typing import ResponseReturnValue
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed
+from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, MethodNotAllowed
 
 from python_side.json_body import MAX_BODY_BYTES
 
@@ -15,6 +15,14 @@ MESSAGES: Final = {
     413: f"The request body is larger than {MAX_BODY_BYTES} bytes",
     500: "Internal server error",
 }
+
+
+def require_host() -> None:
+    """Raises BadRequest for an HTTP/1.1 request without `Host` (RFC 9112 section 3.2). More than one is gunicorn's to
+    refuse.
+    """
+    if "HTTP_HOST" not in request.environ and request.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+        raise BadRequest("A request must have one Host header, this one has 0")
 
 
 def on_malformed_request(error: ParseException) -> ResponseReturnValue:

@@ -204,6 +204,40 @@ def test_a_request_whose_length_is_ambiguous_is_refused_and_nothing_behind_it_is
     assert others_are_served(services)
 
 
+@pytest.mark.parametrize(
+    "hosts", [b"", b"Host: x\r\nHost: y\r\n", b"Host: x\r\nHost: x\r\n"], ids=["none", "two", "same"]
+)
+@pytest.mark.parametrize("method", [b"POST", b"OPTIONS"])
+def test_a_request_that_does_not_have_one_host_is_refused(
+    services: Services, url: str, method: bytes, hosts: bytes
+) -> None:
+    with connect(url) as sock:
+        sock.sendall(REQUEST.replace(b"POST", method).replace(b"Host: x\r\n", hosts))
+        status, headers, body = read_answer(sock)
+        assert (status, headers["content-type"]) == (400, "application/json")
+        assert "host" in json.loads(body)["error"].lower()
+    assert others_are_served(services)
+
+
+def test_a_host_may_be_missing_from_http_1_0_and_may_be_empty(url: str) -> None:
+    for request in (
+        REQUEST.replace(b"HTTP/1.1\r\nHost: x", b"HTTP/1.0"),
+        REQUEST.replace(b"Host: x", b"Host:"),
+    ):
+        with connect(url) as sock:
+            sock.sendall(request)
+            assert b"positive" in read_answer(sock)[2]
+
+
+def test_an_expectation_that_cannot_be_met_is_refused(services: Services, url: str) -> None:
+    with connect(url) as sock:
+        sock.sendall(REQUEST.replace(b"Host: x", b"Host: x\r\nExpect: a miracle"))
+        status, _, body = read_answer(sock)
+        assert status == 417
+        assert "a miracle" in json.loads(body)["error"]
+    assert others_are_served(services)
+
+
 def test_a_body_that_is_shorter_than_announced_takes_nothing_from_the_next_connection(
     services: Services, url: str
 ) -> None:
