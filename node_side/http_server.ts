@@ -67,6 +67,10 @@ export function createHttpServer(routes: readonly Route[], metrics: Metrics, req
     send(response, 417, { error: `Unable to comply with expectation: ${request.headers.expect}` });
   });
   server.on("clientError", refuse);
+  server.once("listening", () => {
+    // A connection could not be accepted (accept(2)): up to libuv 1.44 Node says so, later it only tries again.
+    server.on("error", (error) => { log.error("the listening socket failed", { error: error.message }); });
+  });
   return server;
 }
 
