@@ -22,6 +22,7 @@ def run_node(directory: Path, **env: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         timeout=HANG_S,
+        umask=0o022,
     )
 
 
@@ -69,6 +70,22 @@ def test_a_second_server_in_the_same_directory_is_refused(tmp_path: Path) -> Non
         assert "node.sock" in last_line(result)
         assert len(result.stderr.splitlines()) == 1
         assert http_client.get(f"{services.node_url}/api/stats").status == 200
+
+
+def test_a_socket_that_cannot_be_kept_from_others_is_not_listened_on(tmp_path: Path) -> None:
+    # The file systems for which this is meant cannot be mounted everywhere, or (vfat) can hold no socket.
+    library = tmp_path / "modes_not_kept.so"
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    source = ROOT / "tests" / "modes_not_kept.c"
+    subprocess.run([os.environ.get("CC", "cc"), *flags, str(source), "-o", str(library)], check=True)
+    port = str(free_ports(1)[0])
+    result = run_node(tmp_path, SHM_POLYGLOT_NODE_PORT=port, LD_PRELOAD=str(library))
+    assert result.returncode == 1
+    assert last_line(result) == (
+        f"ERROR [node] {tmp_path}/run/node.sock has mode 0755 even after chmod 600: others may connect; set "
+        "SHM_POLYGLOT_DIR to a directory on a file system that keeps modes, such as /run or /tmp"
+    )
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_a_stale_socket_is_replaced() -> None:
