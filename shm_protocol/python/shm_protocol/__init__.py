@@ -12,6 +12,7 @@ PROTOCOL.md, section 8.
 
 from typing import TYPE_CHECKING
 
+from . import dependencies  # noqa: F401  # before those that need them
 from .client import Client, ClientStream, ConnectionInfo, attach, connect, serve
 from .config import ConfigError, Settings
 from .connection import Connection, CurrentCall, Peer, Stream, current_call
