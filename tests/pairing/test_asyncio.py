@@ -237,3 +237,65 @@ def test_as_a_worker_it_serves_calls_that_node_makes_of_its_own(mortal: Pair) ->
             assert got == {"items": list(range(300))}
 
     run(mortal, test, expose={"worker": {"echo": echo, "count": count}}, role="worker")
+
+
+def test_no_call_of_nodes_fails_while_a_worker_leaves_and_another_takes_its_place(mortal: Pair) -> None:
+    released = asyncio.Event()
+    noted: list[str] = []
+
+    async def hold(value: Any) -> Any:
+        await released.wait()
+        return value
+
+    async def note(value: str) -> None:
+        await released.wait()
+        noted.append(value)
+
+    async def count(to: int) -> AsyncIterator[int]:
+        await released.wait()
+        for number in range(to):
+            yield number
+
+    def attach() -> Coroutine[Any, Any, AsyncClient]:
+        functions = {"hold": hold, "note": note, "count": count, "echo": lambda value: value}
+        return connect_async(mortal.path, transport=mortal.transport, expose={"worker": functions}, role="worker")
+
+    async def test(client: AsyncClient) -> None:
+        async with await attach() as old:
+            held = asyncio.create_task(client.call("driver.attemptAll", "worker.hold", list(range(100))))
+            items = asyncio.create_task(client.call("driver.collect", "worker.count", [100], 1000, 1))
+            await client.call("driver.notify", "worker.note", ["a notification"])
+            await until(client, "driver.connections", lambda all_: sum(one["outstanding"] for one in all_) == 101)
+            async with await attach():
+                left = asyncio.gather(old.leave(HANG_S), old.leave(HANG_S))
+                answers = [await client.call("driver.attempt", "worker.echo", [n]) for n in range(200)]
+                assert answers == [{"value": n} for n in range(200)]
+                assert await client.call("driver.workers") == 1
+                assert not left.done()
+                released.set()
+                await left
+                assert noted == ["a notification"]
+                old.close()
+                assert await held == [{"value": n} for n in range(100)]
+                assert await items == {"items": list(range(100))}
+
+    run(mortal, test)
+
+
+def test_a_worker_that_leaves_says_when_it_has_not_served_all_in_time(mortal: Pair) -> None:
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    async def test(client: AsyncClient) -> None:
+        call = asyncio.create_task(client.call("driver.attempt", "worker.hang", []))
+        await until(client, "driver.connections", lambda all_: all_[0]["outstanding"] == 1)
+        with pytest.raises(CallTimeout, match=r"still serving 0\.01 s after it began to leave"):
+            await client.leave(0.01)
+        leaving = asyncio.create_task(client.leave(HANG_S))
+        mortal.node.kill()
+        with pytest.raises(PeerGone):
+            await leaving
+        with pytest.raises(PeerGone):
+            await call
+
+    run(mortal, test, expose={"worker": {"hang": hang}}, role="worker")

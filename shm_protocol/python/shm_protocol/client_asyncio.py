@@ -148,6 +148,16 @@ class AsyncClient:
         """Let the peer call more functions. Raises TypeError and ValueError, see Exposed.add."""
         self._exposed.add(functions)
 
+    async def leave(self, timeout: float) -> None:  # noqa: ASYNC109  # of what is served, which goes on
+        """Have Node make no new calls to this client, and serve those it had made before it knew. Close it afterwards:
+        a worker that is replaced fails no call so.
+
+        timeout: seconds; CallTimeout when there is still something to serve then. A function that this client serves
+        waits in vain for its own end: let a task of the program's do it. Safe to call twice. Raises PeerGone when the
+        peer goes first.
+        """
+        await self._connection.leave_in_loop(timeout)
+
     def close(self) -> None:
         """End the connection. Calls under way fail, here with ConnectionClosed, at the peer with PeerGone.
 

@@ -24,7 +24,7 @@ from .connection import (
     _serving,
     logger,
 )
-from .errors import BridgeError, ConnectionClosed, EncodeError, MessageTooLarge, PeerGone
+from .errors import BridgeError, CallTimeout, ConnectionClosed, EncodeError, MessageTooLarge, PeerGone
 from .exposed import Exposed
 from .handshake import Role
 from .session import OUTSTANDING_MAX, Call, Request
@@ -57,6 +57,8 @@ class LoopConnection(Connection):
         self._room_waiters: list[asyncio.Future[None]] = []
         self._credit_waiters: dict[int, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # a loop keeps no task alive
+        self._leaves = False
+        self._leave_waiters: list[asyncio.Future[None]] = []
 
     def start(self) -> None:
         """Belong to the running loop and its thread from now on."""
@@ -149,7 +151,44 @@ class LoopConnection(Connection):
                 raise _named(self._ended, method)
         return True
 
+    async def leave_in_loop(self, timeout: float) -> None:  # noqa: ASYNC109  # as in leave
+        """Have the peer send no new calls, and serve those it had sent before it knew, to the end of their tasks.
+
+        timeout: seconds; CallTimeout when there is still something to serve then. Raises PeerGone, or ConnectionClosed,
+        if the connection ends first.
+        """
+        self.require_usable("leave")
+        deadline = self._loop.time() + timeout
+        # A second one would break the protocol, and several tasks may want to end a program.
+        if not self._leaves:
+            self._leaves = True
+            try:
+                self._post(self._session.leave())
+            except BridgeError as error:
+                self._end_for(error)
+                raise
+        while not self._has_served_all():
+            if self._loop.time() >= deadline:
+                raise CallTimeout(f"{self!r} was still serving {timeout:g} s after it began to leave")
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._leave_waiters.append(future)
+            await self._until(future, deadline)
+            if self._ended is not None:
+                raise _named(self._ended, "leave")
+
+    def _has_served_all(self) -> bool:
+        session = self._session
+        return (
+            session.peer_leaves
+            and self._clear
+            and not (session.incoming or session.queue or session.replies or self._tasks)
+        )
+
     # What would stop the loop.
+
+    def leave(self, timeout: float) -> NoReturn:
+        """Raises RuntimeError."""
+        self._refuse_waiting("leave")
 
     def call_with(self, method: str, args: Sequence[Any], timeout: float | None, traceparent: str | None) -> NoReturn:
         """Raises RuntimeError."""
@@ -212,6 +251,7 @@ class LoopConnection(Connection):
             # Even if something raised, such as a logger or a function that exits: the others must go on.
             if again:
                 self._wake_up()
+            self._tell_leavers()
 
     def _do_what_there_is(self) -> bool:
         """Send, take and start. False: there is nothing to do until the socket says so."""
@@ -273,6 +313,11 @@ class LoopConnection(Connection):
         for future in waiters:
             self._resolve(future)
 
+    def _tell_leavers(self) -> None:
+        waiters, self._leave_waiters = self._leave_waiters, []
+        for future in waiters:
+            self._resolve(future)
+
     def _end(self, reason: BridgeError) -> None:
         if self._ended is not None:
             return
@@ -284,6 +329,7 @@ class LoopConnection(Connection):
         for call in calls:
             call.error = _named(reason, call.method)
         self._tell_room()
+        self._tell_leavers()
 
     # Serving in tasks.
 
@@ -313,7 +359,11 @@ class LoopConnection(Connection):
         context.run(_serving.set, (self, request))
         task = self._loop.create_task(self._serve_to_the_end(request, result), context=context)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._tell_leavers()
 
     async def _serve_to_the_end(self, request: Request, result: object) -> None:
         # Not before: a task that is cancelled before it runs could not clean up.
