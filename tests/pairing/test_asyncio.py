@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
@@ -240,31 +241,24 @@ def test_as_a_worker_it_serves_calls_that_node_makes_of_its_own(mortal: Pair) ->
 
 
 def test_no_call_of_nodes_fails_while_a_worker_leaves_and_another_takes_its_place(mortal: Pair) -> None:
-    released = asyncio.Event()
-    noted: list[str] = []
+    released, counted = asyncio.Event(), asyncio.Event()
 
     async def hold(value: Any) -> Any:
         await released.wait()
         return value
 
-    async def note(value: str) -> None:
-        await released.wait()
-        noted.append(value)
-
-    async def count(to: int) -> AsyncIterator[int]:
-        await released.wait()
-        for number in range(to):
-            yield number
+    def count() -> Iterator[int]:
+        yield from itertools.takewhile(lambda _: not counted.is_set(), itertools.count())
 
     def attach() -> Coroutine[Any, Any, AsyncClient]:
-        functions = {"hold": hold, "note": note, "count": count, "echo": lambda value: value}
+        functions = {"hold": hold, "count": count, "echo": lambda value: value}
         return connect_async(mortal.path, transport=mortal.transport, expose={"worker": functions}, role="worker")
 
     async def test(client: AsyncClient) -> None:
         async with await attach() as old:
             held = asyncio.create_task(client.call("driver.attemptAll", "worker.hold", list(range(100))))
-            items = asyncio.create_task(client.call("driver.collect", "worker.count", [100], 1000, 1))
-            await client.call("driver.notify", "worker.note", ["a notification"])
+            # Most of the time this one waits for credit.
+            stream = asyncio.create_task(client.call("driver.collect", "worker.count", [], 1_000_000, 1))
             await until(client, "driver.connections", lambda all_: sum(one["outstanding"] for one in all_) == 101)
             async with await attach():
                 left = asyncio.gather(old.leave(HANG_S), old.leave(HANG_S))
@@ -273,16 +267,18 @@ def test_no_call_of_nodes_fails_while_a_worker_leaves_and_another_takes_its_plac
                 assert await client.call("driver.workers") == 1
                 assert not left.done()
                 released.set()
-                await left
-                assert noted == ["a notification"]
-                old.close()
                 assert await held == [{"value": n} for n in range(100)]
-                assert await items == {"items": list(range(100))}
+                assert not left.done()
+                counted.set()
+                got = await stream
+                assert got == {"items": list(range(len(got["items"])))}
+                await left
 
     run(mortal, test)
 
 
-def test_a_worker_that_leaves_says_when_it_has_not_served_all_in_time(mortal: Pair) -> None:
+@pytest.mark.parametrize("end", ["close", "kill"])
+def test_a_worker_that_leaves_says_when_it_has_not_served_all(mortal: Pair, end: str) -> None:
     async def hang() -> None:
         await asyncio.Event().wait()
 
@@ -292,10 +288,44 @@ def test_a_worker_that_leaves_says_when_it_has_not_served_all_in_time(mortal: Pa
         with pytest.raises(CallTimeout, match=r"still serving 0\.01 s after it began to leave"):
             await client.leave(0.01)
         leaving = asyncio.create_task(client.leave(HANG_S))
-        mortal.node.kill()
-        with pytest.raises(PeerGone):
-            await leaving
-        with pytest.raises(PeerGone):
-            await call
+        await until(client, "driver.workers", lambda workers: workers == 0)
+        if end == "close":
+            client.close()
+        else:
+            mortal.node.kill()
+        for waiting in (leaving, call):
+            with pytest.raises(ConnectionClosed if end == "close" else PeerGone):
+                await waiting
 
     run(mortal, test, expose={"worker": {"hang": hang}}, role="worker")
+
+
+def test_a_worker_that_leaves_serves_a_notification_to_its_end(mortal: Pair) -> None:
+    noted: list[str] = []
+    may_note = asyncio.Event()
+
+    async def note(value: str) -> None:
+        await may_note.wait()
+        noted.append(value)
+
+    async def test(client: AsyncClient) -> None:
+        await client.call("driver.notify", "worker.note", ["a notification"])
+        leaving = asyncio.create_task(client.leave(HANG_S))
+        await until(client, "driver.workers", lambda workers: workers == 0)
+        assert not leaving.done()
+        may_note.set()
+        await leaving
+        assert noted == ["a notification"]
+
+    run(mortal, test, expose={"worker": {"note": note}}, role="worker")
+
+
+def test_closing_ends_a_leave_that_node_has_not_answered(pair: Pair) -> None:
+    async def test(client: AsyncClient) -> None:
+        leaving = asyncio.create_task(client.leave(HANG_S))
+        await until_sent(client, 1)
+        client.close()
+        with pytest.raises(ConnectionClosed):
+            await leaving
+
+    run(pair, test)
