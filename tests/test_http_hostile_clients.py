@@ -5,12 +5,11 @@ import json
 import select
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 import http_client
 import pytest
-from raw_http import BODY, LENGTH, POST, REQUEST, connect, is_at_end, read_answer
+from raw_http import BODY, LENGTH, POST, REQUEST, connect, is_at_end, is_held, read_answer
 from services import Services
 
 Service = Literal["flask", "node"]
@@ -108,16 +107,6 @@ def test_a_client_that_is_refused_and_does_not_close_its_end_is_let_go(
         assert is_at_end(sock)
         ports = (int(url.rpartition(":")[2]), sock.getsockname()[1])
         services.wait_until(lambda: not is_held(*ports), "the server has let go of the connection")
-
-
-def is_held(local: int, remote: int) -> bool:
-    """Whether a process has the local end of a TCP connection between two ports of this machine."""
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        # An end that its process has closed has no inode, whatever the kernel has still to send.
-        if (fields[1][-4:], fields[2][-4:]) == (f"{local:04X}", f"{remote:04X}") and fields[9] != "0":
-            return True
-    return False
 
 
 # Large ones.

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 import http_client
 import pytest
-from raw_http import BODY, LENGTH, POST, REQUEST, connect, read_answer
+from raw_http import BODY, LENGTH, POST, REQUEST, connect, is_at_end, is_held, read_answer
 from services import Services
 
 
 @pytest.fixture(scope="module")
 def services() -> Iterator[Services]:
-    """One worker, with the routes of slow_app."""
-    with Services(workers=1, gunicorn_args=["--pythonpath", "tests", "slow_app:app"]) as running:
+    """One worker, with the routes of slow_app, that waits for the rest of a request as long as it takes."""
+    patience = {"SHM_POLYGLOT_REQUEST_TIMEOUT": "3600"}
+    with Services(workers=1, env=patience, gunicorn_args=["--pythonpath", "tests", "slow_app:app"]) as running:
         yield running
 
 
@@ -24,12 +25,21 @@ def others_are_served(services: Services) -> bool:
     )
 
 
-@pytest.mark.parametrize("sent", [0, 1, 40, len(POST), len(POST) + 2, len(REQUEST) - 1])
-def test_an_unfinished_request_holds_nobody_up(services: Services, sent: int) -> None:
+CHUNKED = POST.replace(LENGTH, b"Transfer-Encoding: chunked") + b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+
+
+@pytest.mark.parametrize(
+    ("request_", "sent"),
+    [
+        *((REQUEST, sent) for sent in (0, 1, 40, len(POST), len(POST) + 2, len(REQUEST) - 1)),
+        *((CHUNKED, sent) for sent in (len(CHUNKED) - len(BODY) - 5, len(CHUNKED) - 2)),
+    ],
+)
+def test_an_unfinished_request_holds_nobody_up(services: Services, request_: bytes, sent: int) -> None:
     with connect(services.python_url) as sock:
-        sock.sendall(REQUEST[:sent])
+        sock.sendall(request_[:sent])
         assert others_are_served(services)
-        sock.sendall(REQUEST[sent:])
+        sock.sendall(request_[sent:])
         assert read_answer(sock)[0] == 200
 
 
@@ -95,6 +105,16 @@ def test_a_body_that_the_app_does_not_read_does_not_become_the_next_request(serv
         assert b"positive" in read_answer(sock)[2]
 
 
+def test_a_body_that_the_app_does_not_read_and_that_has_not_come_ends_the_connection(services: Services) -> None:
+    with connect(services.python_url) as sock:
+        # Too large to be collected first.
+        sock.sendall(POST.replace(b"/api/predict", b"/unread").replace(b"%d" % len(BODY), b"9000000") + b"\r\n")
+        assert b"pid" in read_answer(sock)[2]
+        sock.sendall(REQUEST)
+        assert is_at_end(sock), "a part of the body is taken for a request"
+    assert others_are_served(services)
+
+
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[Services]:
     """Servers that give a client one second for its request."""
@@ -149,9 +169,12 @@ def test_a_client_that_does_not_take_its_answer_is_dropped(services: Services) -
 
 
 def test_a_client_that_leaves_in_the_middle_is_forgotten(services: Services) -> None:
+    port, clients = int(services.python_url.rpartition(":")[2]), list[int]()
     for sent in (b"", REQUEST[:20], REQUEST[:-1], b"\x00\xff garbage \r\n\r\n"):
         with connect(services.python_url) as sock:
             sock.sendall(sent)
+            clients.append(sock.getsockname()[1])
+    services.wait_until(lambda: not any(is_held(port, client) for client in clients), "the worker has let go of all")
     assert others_are_served(services)
 
 
