@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import threading
+from typing import Any
 
 import pytest
 import shm_protocol
-from peers import Pair
+from peers import HANG_S, Pair
 
 
 @pytest.mark.parametrize("credit", [1, 2, 64])
@@ -66,3 +68,26 @@ def test_a_generator_called_without_stream_is_an_encode_error_that_says_so(node:
 def test_a_stream_to_a_function_that_gives_a_value_says_so(node: shm_protocol.Client) -> None:
     with pytest.raises(TypeError, match=r"functions\.echo"):
         list(node.stream("functions.echo", 3))
+
+
+def test_a_worker_that_leaves_ends_its_streams_first(transport: str) -> None:
+    collected: list[Any] = []
+    with Pair(transport) as own, own.connect() as asker:
+        worker = shm_protocol.attach(
+            own.path, transport=transport, expose={"worker": {"count": lambda: iter(range(500))}}
+        )
+        # With a credit of 1 it waits for the reader after each item.
+        call = threading.Thread(
+            target=lambda: collected.append(asker.call("driver.collect", "worker.count", [], 1_000_000, 1))
+        )
+        call.start()
+        with own.connect() as other:
+            own.wait_until(
+                lambda: sum(one["outstanding"] for one in other.call("driver.connections")) == 1,
+                "the stream is asked for",
+            )
+        with worker:
+            worker.leave(HANG_S)
+            worker.leave(HANG_S)
+        call.join(HANG_S)
+    assert collected == [{"items": list(range(500))}]

@@ -406,17 +406,13 @@ class Connection:
     def leave(self, timeout: float) -> None:
         """Have the peer send no new calls, and serve those it had sent before it knew. Close the connection afterwards.
 
-        timeout: seconds; CallTimeout when there is still something to serve then.
+        timeout: seconds; CallTimeout when there is still something to serve then, such as a stream whose caller grants
+        no credit. Safe to call twice.
         """
         self._require_owner()
         deadline = monotonic() + timeout
-        session = self._session
-        try:
-            self._post(session.leave())
-        except BridgeError as error:
-            self._end_for(error)
-            raise
-        while not (session.peer_leaves and self._clear and not self._has_work()):
+        self._begin_to_leave()
+        while not self._has_served_all():
             if not self._advance(deadline):
                 raise CallTimeout(f"{self!r} was still serving {timeout} s after it began to leave")
 
@@ -640,6 +636,19 @@ class Connection:
                 return count > 0
             session.receive(message)
         return True
+
+    def _begin_to_leave(self) -> None:
+        # A second one would break the protocol.
+        if not self._session.leaves:
+            try:
+                self._post(self._session.leave())
+            except BridgeError as error:
+                self._end_for(error)
+                raise
+
+    def _has_served_all(self) -> bool:
+        session = self._session
+        return session.peer_leaves and self._clear and not (session.incoming or session.queue or session.replies)
 
     def _has_work(self) -> bool:
         session = self._session

@@ -57,7 +57,6 @@ class LoopConnection(Connection):
         self._room_waiters: list[asyncio.Future[None]] = []
         self._credit_waiters: dict[int, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # a loop keeps no task alive
-        self._leaves = False
         self._leave_waiters: list[asyncio.Future[None]] = []
 
     def start(self) -> None:
@@ -159,14 +158,7 @@ class LoopConnection(Connection):
         """
         self.require_usable("leave")
         deadline = self._loop.time() + timeout
-        # A second one would break the protocol, and several tasks may want to end a program.
-        if not self._leaves:
-            self._leaves = True
-            try:
-                self._post(self._session.leave())
-            except BridgeError as error:
-                self._end_for(error)
-                raise
+        self._begin_to_leave()
         while not self._has_served_all():
             if self._loop.time() >= deadline:
                 raise CallTimeout(f"{self!r} was still serving {timeout:g} s after it began to leave")
@@ -177,12 +169,7 @@ class LoopConnection(Connection):
                 raise _named(self._ended, "leave")
 
     def _has_served_all(self) -> bool:
-        session = self._session
-        return (
-            session.peer_leaves
-            and self._clear
-            and not (session.incoming or session.queue or session.replies or self._tasks)
-        )
+        return not self._tasks and super()._has_served_all()
 
     # What would stop the loop.
 

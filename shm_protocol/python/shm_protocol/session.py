@@ -99,7 +99,7 @@ class Session:
         self.late_answers = 0
         self.dropped_notifications = 0
         self._last_peer_id = 0
-        self._leaves = False
+        self.leaves = False
         self._max_message = max_message  # and of requests queued, together
         self._clock = clock
 
@@ -131,7 +131,7 @@ class Session:
 
     def leave(self) -> bytes:
         """The leave to send. The peer answers with its own, and sends no new request after it."""
-        self._leaves = True
+        self.leaves = True
         return frames.encode_leave(self.packer)
 
     # Calls of the peer's.
@@ -381,7 +381,7 @@ class Session:
         if self.peer_leaves:
             raise ProtocolError("a second leave")
         self.peer_leaves = True
-        if not self._leaves:
+        if not self.leaves:
             self._reply(self.leave())
 
     def _find_request(self, request_id: int, what: str) -> Request | None:
