@@ -71,6 +71,10 @@ def fuzz_all(targets: Sequence[Target], limit: str) -> int:
             print(f"{target.name:18} not run: {error}")
             code = code or 2
             continue
+        except KeyboardInterrupt:
+            # While the target was being built.
+            print("interrupted")
+            return 1 if code == 1 else 130
         outcome = fuzz(target, [limit])
         total = _count(target, outcome.executions)
         print(

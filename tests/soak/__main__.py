@@ -31,6 +31,8 @@ LONGEST_WARM_UP_S: Final = 120.0
 """Modules are loaded and heaps find their size in the first minutes. That is no leak, and is not measured."""
 SETTLING_S: Final = 3.0
 """How long closed connections may take to be let go of on both sides."""
+SMALL_HEAP: Final = "--max-semi-space-size=1 --max-old-space-size=64"
+"""Node lets its heap grow for many minutes before it looks for garbage; kept small, it finds its size in the first."""
 MEMORY_LIMIT_MIB: Final = 24.0
 MAPPINGS_LIMIT: Final = 120.0
 
@@ -152,7 +154,7 @@ def watch(loader: Loader, watched: list[Watched], seconds: float) -> bool:
 def run(minutes: float, workers: int, memory_limit: float) -> int:
     """The whole of it; the exit code."""
     names, used = shared_memory_names(), shared_memory_used()
-    with Services(workers=workers) as services, Loader(services) as loader:
+    with Services(workers=workers, env={"NODE_OPTIONS": SMALL_HEAP}) as services, Loader(services) as loader:
         pids = {"node": services.node_pid, "gunicorn master": services.python_pid, "load": loader.pid}
         pids |= {f"gunicorn worker {number}": pid for number, pid in enumerate(services.worker_pids(), 1)}
         warm_up = min(LONGEST_WARM_UP_S, WARM_UP_SHARE * minutes * 60)
