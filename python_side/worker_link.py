@@ -33,7 +33,7 @@ LEAVE_TIMEOUT_S: Final = 2.0
 """How long a worker that stops waits for Node to have heard of it, and answers the calls that Node had made before."""
 
 FIRST_DELAY_S: Final = 0.05
-LONGEST_DELAY_S: Final = 1.0
+LONGEST_DELAY_S: Final = 0.5
 """Seconds between two attempts to dial: the delay doubles from the first to the longest."""
 
 SERVE_SLICE_S: Final = 0.0002
@@ -77,7 +77,7 @@ class WorkerLink:
     def call(self, method: str, *args: Any, timeout: float) -> Any:
         """Calls TypeScript over the worker's connection. Raises BridgeError; PeerUnavailable when there is none now."""
         if self._connection is None:
-            raise PeerUnavailable("this worker is not attached to Node; it tries again every second")
+            raise PeerUnavailable("this worker is not attached to Node; it tries again twice a second")
         try:
             return self._connection.call(method, *args, timeout=timeout)
         except ENDED as error:
