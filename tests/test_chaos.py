@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chaos import leftovers, library, matrix, questions, report, service
+from chaos import leftovers, levels, matrix, questions, report
 from chaos.journal import Lane
 from chaos.leftovers import Held
 from chaos.matrix import Cell
@@ -30,10 +29,8 @@ STOPS = ("node/STOP/python-calls", "worker/STOP/node-calls")
 def strike(*cells: Cell) -> Figures:
     """One strike for each of the cells."""
     total = Figures()
-    for (level, _), group in itertools.groupby(cells, key=lambda cell: (cell.level, cell.moment)):
-        strikes = library.strikes if level == "library" else service.strikes
-        for _, figures in strikes(list(group)):
-            total += figures
+    for _, figures in levels.strikes(cells):
+        total += figures
     assert total.strikes == len(cells) > 0
     assert total.verified > 0
     return total
@@ -67,6 +64,21 @@ def test_what_a_worker_killed_in_its_handshake_leaves_is_removed_by_the_next() -
     figures = strike(*matrix.select("library/all/KILL/handshake"))
     assert figures.swept > 0
     assert not figures.faults
+
+
+@pytest.mark.parametrize("moment", ["nested", "ring-full"])
+def test_a_rolling_restart_of_gunicorns_workers_fails_no_call_whatever_is_under_way(moment: str) -> None:
+    figures = strike(*matrix.select(f"gunicorn/worker/TERM/{moment}"))
+    assert not figures.faults
+    assert not figures.failures
+
+
+def test_the_others_take_over_from_a_worker_that_is_killed_and_a_master_that_ends_fails_no_call_under_way() -> None:
+    figures = strike(
+        *matrix.select("gunicorn/worker/KILL/node-calls"), *matrix.select("gunicorn/master/TERM/node-calls")
+    )
+    assert not figures.faults
+    assert "PeerUnavailable" in figures.failures
 
 
 def test_a_rolling_restart_of_the_workers_fails_no_request() -> None:
@@ -130,7 +142,7 @@ def test_times_over_a_limit_are_reported() -> None:
 
 def test_every_victim_signal_and_moment_has_a_cell() -> None:
     names = {cell.name for cell in matrix.CELLS}
-    assert len(names) == len(matrix.CELLS) == 3 * 4 * 7 + 4 * 4
+    assert len(names) == len(matrix.CELLS) == 3 * 4 * 7 + 4 * 4 * 7 + 4 * 4
     assert Cell("service", "master", "TERM", "http").name in names
 
 

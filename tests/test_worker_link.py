@@ -25,4 +25,4 @@ def test_a_worker_that_has_long_found_nobody_pauses_for_half_of_the_promised_rec
         link._back_off()
         pauses.append(link.serve())
     assert max(pauses) <= RECOVERY_S / 2
-    assert pauses[0] <= FIRST_DELAY_S < pauses[-1]
+    assert pauses[0] <= FIRST_DELAY_S < max(pauses)

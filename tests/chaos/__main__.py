@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import signal
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from types import FrameType
@@ -16,7 +15,7 @@ from typing import Final, NoReturn
 # Where pytest finds the helpers of the tests, too.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from . import library, matrix, report, service
+from . import levels, matrix, report
 from .matrix import Cell
 from .programs import Stuck
 from .report import Figures
@@ -54,20 +53,13 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def rounds(cells: Sequence[Cell]) -> Generator[tuple[Cell, Figures], None, None]:
-    """Once through the cells. Those that share their programs come together."""
-    for (level, _), group in itertools.groupby(cells, key=lambda cell: (cell.level, cell.moment)):
-        strikes = library.strikes if level == "library" else service.strikes
-        yield from strikes(list(group))
-
-
 def run(cells: Sequence[Cell], least_rounds: int, least_calls: int, total: Figures) -> None:
     """Rounds until there are enough of them and of verified calls. Counts into `total`, and prints each strike."""
-    fast = [cell for cell in cells if cell.moment in matrix.FAST] or cells
+    fast = [cell for cell in cells if cell.level == "library" and cell.moment in matrix.FAST] or cells
     done = 0
     while done < least_rounds or total.verified < least_calls:
         # Closed at once when something is wrong, and not when it is collected: the programs must end.
-        with closing(rounds(cells if done < least_rounds else fast)) as struck:
+        with closing(levels.strikes(cells if done < least_rounds else fast)) as struck:
             for cell, figures in struck:
                 total += figures
                 if figures.strikes:

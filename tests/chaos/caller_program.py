@@ -15,7 +15,8 @@ from . import questions
 from .journal import Journal, Lane
 from .questions import PEER, TIMEOUT_S
 
-WARM_UP_MS: Final = 200
+WARM_UP_MS: Final = 500
+"""Longer than a lane pauses."""
 
 
 def handshake(question: int) -> bool:
@@ -30,10 +31,19 @@ def run(lane: Lane, shape: str, client: shm_protocol.Client | None) -> None:
         while True:
             lane.attempt(handshake)
     call = partial(client.call, timeout=TIMEOUT_S)
+    ask = partial(questions.ask, call, shape)
+
+    def warm_up(question: int) -> bool:
+        return bool(call("peer.later", WARM_UP_MS, question) == questions.token(question))
+
     # All at once, so that each lane's connection is there from now on, and none looks like a leak later.
-    lane.attempt(lambda question: bool(call("peer.later", WARM_UP_MS, question) == questions.token(question)))
+    lane.attempt(warm_up)
     while True:
-        lane.attempt(partial(questions.ask, call, shape))
+        if not lane.attempt(ask) and questions.pause_after(shape) > 0:
+            # The connections are gone. Lanes that pause would share one, and need another some time later.
+            while not lane.attempt(ask):
+                pass
+            lane.attempt(warm_up)
         time.sleep(questions.pause_after(shape))
 
 

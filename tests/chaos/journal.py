@@ -24,6 +24,22 @@ PAUSE_S: Final = 0.005
 """After a failure: a peer that is gone is not asked again at once."""
 
 
+class Failure(Exception):
+    """What a lane raises that has met no error itself, but was told of one. The same as an Event, see programs.py."""
+
+    def __init__(self, what: str, began: float, at: float, detail: str) -> None:
+        super().__init__(detail)
+        self.what = what
+        self.began = began
+        self.at = at
+
+
+def tell(news: dict[str, Any]) -> None:
+    """Says it to whoever started this program. In one piece, where several processes say something."""
+    sys.stdout.write(json.dumps(news) + "\n")
+    sys.stdout.flush()
+
+
 class Journal:
     """Counts what the lanes do, and tells of it in a thread of its own."""
 
@@ -40,7 +56,7 @@ class Journal:
 
     def ready(self) -> None:
         """Says that the program is about to begin, and from now on what becomes of it."""
-        self._print({"ready": time.monotonic()})
+        tell({"ready": time.monotonic()})
         threading.Thread(target=self._tell, name="journal", daemon=True).start()
 
     def _tell(self) -> None:
@@ -55,15 +71,10 @@ class Journal:
                 continue
             last, told = time.monotonic(), verified
             try:
-                self._print({"verified": verified, "events": _taken(self._events), "wrong": _taken(self._wrong)})
+                tell({"verified": verified, "events": _taken(self._events), "wrong": _taken(self._wrong)})
             except BrokenPipeError:
                 # Whoever started this program is gone.
                 os._exit(1)
-
-    @staticmethod
-    def _print(news: dict[str, Any]) -> None:
-        sys.stdout.write(json.dumps(news) + "\n")
-        sys.stdout.flush()
 
 
 def _taken(queue: deque[Any]) -> list[Any]:
@@ -90,10 +101,9 @@ class Lane:
         except BridgeError as error:
             # From deeper in a chain comes a RemoteError of the other error's type.
             what = error.type if isinstance(error, RemoteError) else error.code
-            self._events.append([self._number, what, began, time.monotonic(), str(error)[:200]])
-            self._is_back = False
-            time.sleep(PAUSE_S)
-            return False
+            return self._fail(Failure(what, began, time.monotonic(), str(error)))
+        except Failure as failure:
+            return self._fail(failure)
         if not is_right:
             self._wrong.append(f"lane {self._number}: question {question} got an answer that is not its own")
             return True
@@ -102,3 +112,9 @@ class Lane:
             self._is_back = True
             self._events.append([self._number, "back", began, time.monotonic(), ""])
         return True
+
+    def _fail(self, failure: Failure) -> bool:
+        self._events.append([self._number, failure.what, failure.began, failure.at, str(failure)[:200]])
+        self._is_back = False
+        time.sleep(PAUSE_S)
+        return False

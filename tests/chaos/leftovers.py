@@ -28,6 +28,10 @@ class Held(NamedTuple):
         """Whether there is more of anything."""
         return self.descriptors > other.descriptors or self.segments > other.segments
 
+    def at_most(self, other: Held) -> Held:
+        """The smaller number of each."""
+        return Held(min(self.descriptors, other.descriptors), min(self.segments, other.segments))
+
     def at_least(self, other: Held) -> Held:
         """The larger number of each."""
         return Held(max(self.descriptors, other.descriptors), max(self.segments, other.segments))
@@ -72,6 +76,13 @@ def processes_of(directory: Path) -> list[int]:
 def lives(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     return parent_of(pid) is not None
+
+
+def state(pid: int) -> str:
+    """The letter of a process's state, as in ps: T if it has been stopped; empty if there is none."""
+    # The name of the command, in parentheses, may contain anything.
+    _, _, fields = read(pid, "stat").rpartition(b") ")
+    return fields[:1].decode()
 
 
 def settles(condition: Callable[[], bool]) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
 
-Level = Literal["library", "service"]
+Level = Literal["library", "gunicorn", "service"]
 Victim = Literal["node", "worker", "master", "all"]
 How = Literal["KILL", "STOP", "TERM", "SEGV"]
 Moment = Literal["idle", "python-calls", "node-calls", "ring-full", "fragments", "handshake", "nested", "http"]
@@ -16,19 +16,21 @@ SIGNALS: Final[Sequence[How]] = ("KILL", "STOP", "TERM", "SEGV")
 """STOP is followed by CONT when every deadline that ran meanwhile has passed."""
 
 LIBRARY_VICTIMS: Final[Sequence[Victim]] = ("node", "worker", "all")
-SERVICE_VICTIMS: Final[Sequence[Victim]] = ("node", "worker", "master", "all")
+GUNICORN_VICTIMS: Final[Sequence[Victim]] = ("node", "worker", "master", "all")
 
 
 @dataclass(frozen=True)
 class Lanes:
     """How each program asks: one lane for each word, each lane one question at a time (questions.py).
 
-    worker: how each worker asks on its own connection, or "serve" if it only answers.
+    worker: how each worker asks on its own connection, or "serve" if it only answers. http: how HTTP clients ask a
+    gunicorn worker, which asks Node before it answers; it serves Node's calls in any case.
     """
 
     node: Sequence[str] = ()
     caller: Sequence[str] = ()
     worker: str = "serve"
+    http: Sequence[str] = ()
 
 
 LANES: Final[dict[Moment, Lanes]] = {
@@ -44,6 +46,15 @@ LANES: Final[dict[Moment, Lanes]] = {
 }
 """By moment. The one that is missing, "http", is the load on the showcase (http_load.py): both directions at once."""
 
+GUNICORN_LANES: Final[dict[Moment, Lanes]] = {
+    **LANES,
+    "idle": replace(LANES["idle"], http=["idle"] * 2),
+    # Each of them has a worker for itself, or waits for another that has.
+    "python-calls": replace(LANES["python-calls"], http=["answer"] * 4),
+    "handshake": replace(LANES["handshake"], http=["handshake"] * 4),
+    "nested": replace(LANES["nested"], http=["descend"] * 2),
+}
+"""The same moments, where the workers are those of a gunicorn: what asks on their connections is a request."""
 
 FAST: Final[Sequence[Moment]] = ("python-calls", "node-calls")
 """Those of small calls, of which there can be many."""
@@ -65,11 +76,12 @@ class Cell(NamedTuple):
 
 CELLS: Final[Sequence[Cell]] = (
     *(Cell("library", victim, how, moment) for moment in LANES for victim in LIBRARY_VICTIMS for how in SIGNALS),
-    *(Cell("service", victim, how, "http") for victim in SERVICE_VICTIMS for how in SIGNALS),
+    *(Cell("gunicorn", victim, how, moment) for moment in LANES for victim in GUNICORN_VICTIMS for how in SIGNALS),
+    *(Cell("service", victim, how, "http") for victim in GUNICORN_VICTIMS for how in SIGNALS),
 )
 """All of them, those that share their programs side by side.
 
-At the level of the library nobody handles TERM, so it is a death like the others; the showcase handles it, and drains.
+Node and the library's plain workers do not handle TERM, so it is a death like the others; gunicorn drains.
 """
 
 QUICK: Final[Sequence[Cell]] = tuple(

@@ -1,4 +1,6 @@
-"""The programs of one moment of the matrix: Node, two Python workers, and a Python caller where the moment has one."""
+"""The programs of one moment of the matrix: Node and Python workers, two processes of the library's or a gunicorn with
+three, and, where the moment has them, a Python caller and HTTP clients.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
+
+from services import children, free_ports
 
 from . import leftovers
 from .matrix import Lanes
@@ -27,7 +32,13 @@ HERE: Final = Path(__file__).resolve().parent
 NODE: Final = ("node", "-r", "ts-node/register", str(HERE / "node_program.ts"))
 CALLER: Final = (sys.executable, "-m", "tests.chaos.caller_program")
 WORKER: Final = (sys.executable, "-m", "tests.chaos.worker_program")
+HTTP_CLIENTS: Final = (sys.executable, "-m", "tests.chaos.http_program")
+GUNICORN: Final = (
+    *(sys.executable, "-m", "gunicorn", "-c", "python_side/gunicorn_conf.py"),
+    *("--worker-class", "tests.chaos.gunicorn_worker.ChaosWorker", "tests.chaos.gunicorn_worker:app"),
+)
 WORKERS: Final = 2
+GUNICORN_WORKERS: Final = 3
 
 HANG_S: Final = 60.0
 """Guards against waiting for ever."""
@@ -54,7 +65,7 @@ class Program:
     """One of them, and what its journal has told since it was started.
 
     verified: right answers of each lane. latest: the last event of each lane. attached: how many workers Node has, and
-    since when. ready_at: when it said that it was ready.
+    since when. ready_at: when it said that it was ready, or the last of its workers did. ready_pids: who has said it.
     """
 
     def __init__(self, name: str, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
@@ -65,6 +76,7 @@ class Program:
         self._wrong: deque[str] = deque()
         self.attached = (0, 0.0)
         self.ready_at: float | None = None
+        self.ready_pids: set[int] = set()
         with log.open("ab") as stderr:
             self._process = subprocess.Popen(
                 command,
@@ -87,27 +99,32 @@ class Program:
         return self._process.pid
 
     @property
+    def pids(self) -> list[int]:
+        """Its process id, and those of its workers."""
+        return [self.pid, *children(self.pid)]
+
+    @property
     def has_ended(self) -> bool:
         """Whether it has, for whatever reason."""
         return self._process.poll() is not None
 
-    def send(self, number: signal.Signals) -> None:
-        """Sends it a signal."""
-        self._process.send_signal(number)
-
-    def freeze(self) -> None:
-        """Stops it, and waits until it stands still."""
-        self.send(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-
-    def wait(self) -> None:
-        """Waits for its end, and for the last line of its journal."""
-        self._process.wait(HANG_S)
+    def wait(self) -> int:
+        """Waits for its end and that of its workers, and gives its exit code. Its journal is complete then. Raises
+        Stuck.
+        """
+        try:
+            code = self._process.wait(HANG_S)
+        except subprocess.TimeoutExpired:
+            raise Stuck(f"{self.name} does not end") from None
         self._reader.join(HANG_S)
+        if self._reader.is_alive():
+            raise Stuck(f"a worker of {self.name} does not end, which has ended itself")
+        return code
 
     def end(self) -> None:
-        """Kills it, stopped or not."""
-        self._process.kill()
+        """Kills it and its workers, stopped or not."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         self.wait()
 
     def new_events(self) -> list[Event]:
@@ -129,6 +146,7 @@ class Program:
     def _take(self, news: dict[str, Any]) -> None:
         if "ready" in news:
             self.ready_at = news["ready"]
+            self.ready_pids.add(news.get("pid", self.pid))
             return
         events = [Event(*event) for event in news["events"]]
         self._events.extend(events)
@@ -139,20 +157,36 @@ class Program:
         self.verified = news["verified"]
 
 
-class Programs:
-    """All of them, under load from the beginning. In a directory of their own, which goes with them."""
+def freeze(pid: int) -> None:
+    """Stops a process, and waits until it stands still or has ended."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        while leftovers.state(pid) not in ("T", "Z", ""):
+            time.sleep(0.0005)
 
-    def __init__(self, lanes: Lanes) -> None:
+
+class Programs:
+    """All of them, under load from the beginning. In a directory of their own, which goes with them.
+
+    under_gunicorn: whether the workers are those of a gunicorn.
+    """
+
+    def __init__(self, lanes: Lanes, *, under_gunicorn: bool = False) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="shmp-chaos-"))
         self.bridge_directory = self.directory / "run"
         self.ended_verified = 0
         self.lanes = lanes
+        self.under_gunicorn = under_gunicorn
+        self.workers = GUNICORN_WORKERS if under_gunicorn else WORKERS
+        self._port = str(free_ports(1)[0])
         self._log = self.directory / "log"
         self._environment = {
             **os.environ,
             "SHM_POLYGLOT_DIR": str(self.bridge_directory),
             "SHM_POLYGLOT_TRANSPORT": "shm",
             "SHM_POLYGLOT_RING_BYTES": str(RING_BYTES),
+            "SHM_POLYGLOT_PYTHON_PORT": self._port,
+            "WEB_CONCURRENCY": str(self.workers),
             "TS_NODE_PROJECT": str(ROOT / "tests" / "tsconfig.json"),
             "TS_NODE_TRANSPILE_ONLY": "1",
         }
@@ -178,7 +212,7 @@ class Programs:
         return list(self._running.values())
 
     def named(self, name: str) -> Program:
-        """The one that is called so: "node", "worker 0", "worker 1" or "caller"."""
+        """The one that is called so: "node", "worker 0", "worker 1", "gunicorn", "caller" or "http"."""
         return self._running[name]
 
     @property
@@ -192,20 +226,25 @@ class Programs:
             command = (*NODE, *self.lanes.node)
         elif name == "caller":
             command = (*CALLER, *self.lanes.caller)
+        elif name == "gunicorn":
+            command = GUNICORN
+        elif name == "http":
+            command = (*HTTP_CLIENTS, self._port, *self.lanes.http)
         else:
             command = (*WORKER, name, self.lanes.worker)
         program = Program(name, command, self._environment, self._log)
         self._running[name] = program
-        self.wait_until(lambda: program.ready_at is not None, f"{name} is ready")
+        times = self.workers if name == "gunicorn" else 1
+        self.wait_until(lambda: len(program.ready_pids) == times, f"{name} is ready")
         return program
 
     def end(self, programs: Sequence[Program]) -> None:
         """Kills them for good, and removes the names of segments that they have just made: no fault of theirs."""
         names: set[str] = set()
         for program in programs:
-            if not program.has_ended:
-                program.freeze()
-                names |= leftovers.segments(program.pid)
+            for pid in [] if program.has_ended else program.pids:
+                freeze(pid)
+                names |= leftovers.segments(pid)
         for program in programs:
             program.end()
             self.forget(program.name)
@@ -233,8 +272,8 @@ class Programs:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _names(self) -> list[str]:
-        workers = [f"worker {number}" for number in range(WORKERS)]
-        return ["node", *workers, *(["caller"] if self.lanes.caller else [])]
+        workers = ["gunicorn"] if self.under_gunicorn else [f"worker {number}" for number in range(WORKERS)]
+        return ["node", *workers, *(["caller"] if self.lanes.caller else []), *(["http"] if self.lanes.http else [])]
 
     def _log_end(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []

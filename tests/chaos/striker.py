@@ -1,18 +1,21 @@
-"""Strikes at the level of the library: the programs use it directly, and each waits for the other in many ways."""
+"""Strikes Node, workers and those who call them, and looks what came of it. How the workers run is for a subclass."""
 
 from __future__ import annotations
 
 import operator
+import os
 import random
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from . import leftovers
 from .leftovers import Held
-from .matrix import LANES, Cell, How, Moment
-from .programs import BACK, WORKERS, Event, Program, Programs, Stuck
+from .matrix import Cell, Moment
+from .programs import BACK, Event, Program, Programs, Stuck, freeze
 from .questions import TIMEOUT_S
 from .report import Figures
 
@@ -33,20 +36,20 @@ EARLY_S: Final = 0.002
 """A deadline is kept in milliseconds; a CallTimeout this much before it is in time."""
 
 
-def strikes(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Figures]]:
-    """Strikes once for each of the cells, which have one moment, and gives what came of it. Raises Stuck."""
-    moment = cells[0].moment
-    with Programs(LANES[moment]) as programs:
-        striker = Striker(programs, moment)
-        for cell in cells:
-            yield cell, striker.strike(cell)
-        last = striker.end()
-    last.left += [f"{moment}: process {pid} is left" for pid in leftovers.processes_of(programs.bridge_directory)]
-    yield cells[-1], last
-
-
-class Striker:
+class Striker(ABC):
     """Strikes the programs of one moment, again and again."""
+
+    @classmethod
+    def strikes(cls, programs: Programs, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Figures]]:
+        """Strikes once for each of the cells, which have one moment, and gives what came of it. Raises Stuck."""
+        moment = cells[0].moment
+        with programs:
+            striker = cls(programs, moment)
+            for cell in cells:
+                yield cell, striker.strike(cell)
+            last = striker.end()
+        last.left += [f"{moment}: process {pid} is left" for pid in leftovers.processes_of(programs.bridge_directory)]
+        yield cells[-1], last
 
     def __init__(self, programs: Programs, moment: Moment) -> None:
         self._programs = programs
@@ -70,27 +73,26 @@ class Striker:
             for event in program.new_events():
                 if event.what != BACK:
                     figures.broken.append(f"{cell.name}: {program.name}, before the strike: {_described(event)}")
-        names = self._victims(cell)
-        victims = [programs.named(name) for name in names]
-        survivors = [program for program in programs.running if program not in victims]
-        for program in survivors:
-            # Not the least: a lane that pauses may have no connection of its own now, and get it again later.
-            held = leftovers.held(program.pid)
-            self._most_held[program.pid] = held.at_least(self._most_held.get(program.pid, held))
+        victims = self._victims(cell)
+        before = set(self._pids())
+        spared = before - self._doomed(cell, victims)
+        if self._is_settled:
+            self._note_held()
 
         time.sleep(random.uniform(0, SPREAD_S))
-        struck, returned = self._hit(cell.how, names, victims, figures)
+        struck, returned = self._hit(cell, victims, figures)
         self._wait_for_load(returned)
 
         for program in programs.running:
-            self._judge(cell, program, program in survivors, struck, returned, figures)
+            self._judge(cell, program, self._is_spared(cell, program, victims), struck, returned, figures)
         if self._is_settled:
             attached, at = programs.named("node").attached
-            assert attached == WORKERS
+            assert attached == programs.workers
             if at > returned:
                 figures.back.append(at - returned)
-            self._check_held(cell, survivors, figures)
+            self._check_held(cell, before, figures)
         self._check_names(cell, figures)
+        self._check_processes(cell, spared, figures)
         figures.verified = programs.verified - self._verified
         self._verified = programs.verified
         return figures
@@ -107,55 +109,76 @@ class Striker:
         figures.verified = self._programs.verified - self._verified
         return figures
 
-    def _victims(self, cell: Cell) -> list[str]:
-        workers = [f"worker {number}" for number in range(WORKERS)]
-        if cell.victim == "worker":
-            return [random.choice(workers)]
-        return ["node"] if cell.victim == "node" else ["node", *workers]
+    # What is different where the workers are run differently.
 
-    def _hit(self, how: How, names: list[str], victims: list[Program], figures: Figures) -> tuple[float, float]:
+    @abstractmethod
+    def _victims(self, cell: Cell) -> list[int]:
+        """The processes that the cell is about, in the order in which they are struck."""
+
+    @abstractmethod
+    def _recover(self, cell: Cell, victims: Sequence[int], figures: Figures) -> float:
+        """Waits for the end of the victims, and for those in their place. When the last of these was ready."""
+
+    @abstractmethod
+    def _allowed(self, cell: Cell, program: Program) -> frozenset[str]:
+        """The errors that a program may meet."""
+
+    @abstractmethod
+    def _is_death(self, cell: Cell) -> bool:
+        """Whether the victims die where they stand."""
+
+    def _doomed(self, cell: Cell, victims: Sequence[int]) -> set[int]:
+        """The processes that end."""
+        return set() if cell.how == "STOP" else set(victims)
+
+    def _is_spared(self, cell: Cell, program: Program, victims: Sequence[int]) -> bool:
+        """Whether what a program tells is what somebody has met who was not struck."""
+        return program.pid not in victims
+
+    # The strike.
+
+    def _hit(self, cell: Cell, victims: Sequence[int], figures: Figures) -> tuple[float, float]:
         """When the victims were struck, and when the last of them had returned."""
-        if how == "STOP":
+        if cell.how == "STOP":
             self._note_segments()
             struck = time.monotonic()
-            for victim in victims:
-                victim.send(signal.SIGSTOP)
+            _signal(victims, signal.SIGSTOP)
             time.sleep(STOPPED_S)
-            for victim in victims:
-                victim.send(signal.SIGCONT)
+            _signal(victims, signal.SIGCONT)
             return struck, time.monotonic()
-        if not self._is_settled:
+        is_frozen = not self._is_settled and self._is_death(cell)
+        if is_frozen:
             self._freeze(victims)
         self._note_segments()
         struck = time.monotonic()
-        for victim in victims:
-            victim.send(signal.Signals[f"SIG{how}"])
-            if not self._is_settled:
-                victim.send(signal.SIGCONT)
-        for victim in victims:
-            victim.wait()
-            figures.wrong += victim.new_wrong()
-            self._programs.forget(victim.name)
-        time.sleep(random.uniform(0, AWAY_S))
-        returned = 0.0
-        for name in names:
-            returned = self._programs.start(name).ready_at or returned
-        return struck, returned
+        _signal(victims, signal.Signals[f"SIG{cell.how}"])
+        if is_frozen:
+            _signal(victims, signal.SIGCONT)
+        return struck, self._recover(cell, victims, figures)
 
-    def _freeze(self, victims: list[Program]) -> None:
+    def _restart(self, names: Sequence[str], figures: Figures) -> float:
+        """Waits for the end of programs, and starts them again some time later. When the last of them was ready."""
+        for name in names:
+            program = self._programs.named(name)
+            program.wait()
+            figures.wrong += program.new_wrong()
+            self._programs.forget(name)
+        time.sleep(random.uniform(0, AWAY_S))
+        return max(self._programs.start(name).ready_at or 0.0 for name in names)
+
+    def _freeze(self, victims: Sequence[int]) -> None:
         """Stops them, so that the names that they have just made can be noted. Every other time it is when there is
         one: between the making of the segment and its mapping by the acceptor.
         """
         self._hunts = not self._hunts
         for _ in range(FREEZE_TRIES):
             for victim in victims:
-                victim.freeze()
+                freeze(victim)
             # Node makes none of its own.
-            makers = [victim for victim in victims if victim.name != "node"] or self._programs.running
-            if not self._hunts or any(leftovers.named(leftovers.segments(maker.pid)) for maker in makers):
+            makers = set(victims) - {self._programs.named("node").pid} or self._pids()
+            if not self._hunts or any(leftovers.named(leftovers.segments(maker)) for maker in makers):
                 return
-            for victim in victims:
-                victim.send(signal.SIGCONT)
+            _signal(victims, signal.SIGCONT)
             time.sleep(random.uniform(0, FREEZE_AGAIN_S))
         raise Stuck(f"none of {len(victims)} victims was caught in a handshake, of which they make many")
 
@@ -168,7 +191,7 @@ class Striker:
                 latest = list(program.latest.values())
                 if len(latest) < self._lanes_of(program) or any(event.what != BACK for event in latest):
                     return False
-            return not self._is_settled or programs.named("node").attached[0] == WORKERS
+            return not self._is_settled or programs.named("node").attached[0] == programs.workers
 
         programs.wait_until(works, "every lane works, and every worker is attached")
         marks = {program.pid: program.verified for program in programs.running}
@@ -184,13 +207,15 @@ class Striker:
 
     def _lanes_of(self, program: Program) -> int:
         lanes = self._programs.lanes
-        return {"node": len(lanes.node), "caller": len(lanes.caller)}.get(program.name, int(lanes.worker != "serve"))
+        if program.name.startswith("worker "):
+            return int(lanes.worker != "serve")
+        return len({"node": lanes.node, "caller": lanes.caller, "http": lanes.http}.get(program.name, ()))
 
     def _judge(
-        self, cell: Cell, program: Program, is_survivor: bool, struck: float, returned: float, figures: Figures
+        self, cell: Cell, program: Program, is_spared: bool, struck: float, returned: float, figures: Figures
     ) -> None:
         """Counts what a program has met since the strike, and tells what it should not have met."""
-        allowed = _allowed(cell)
+        allowed = self._allowed(cell, program)
         for event in program.new_events():
             if event.what == BACK:
                 # Where others have taken over, it was back before the victim was.
@@ -200,28 +225,51 @@ class Striker:
             figures.failures[event.what] += 1
             if event.what not in allowed:
                 figures.broken.append(f"{cell.name}: {program.name} met {_described(event)}")
-            elif is_survivor and event.what == "PeerGone":
+            elif is_spared and event.what == "PeerGone":
                 figures.gone.append(event.at - max(struck, event.began))
-            elif is_survivor and event.what == "CallTimeout":
+            elif is_spared and event.what == "CallTimeout":
                 late = event.at - event.began - TIMEOUT_S
                 figures.late.append(max(0.0, late))
                 if late < -EARLY_S:
                     figures.broken.append(f"{cell.name}: {program.name} gave up {-late:.3f} s before the deadline")
         figures.wrong += [f"{cell.name}: {text}" for text in program.new_wrong()]
 
-    def _check_held(self, cell: Cell, survivors: list[Program], figures: Figures) -> None:
-        for program in survivors:
-            pid, most = program.pid, self._most_held[program.pid]
+    def _pids(self) -> list[int]:
+        """Every process there is, but the HTTP clients: they hold nothing of the bridge."""
+        return [pid for program in self._programs.running if program.name != "http" for pid in program.pids]
+
+    def _note_held(self) -> None:
+        for pid in self._pids():
+            # Not the least: a lane that pauses may have no connection of its own now, and get it again later.
+            held = leftovers.held(pid)
+            self._most_held[pid] = held.at_least(self._most_held.get(pid, held))
+
+    def _check_held(self, cell: Cell, before: set[int], figures: Figures) -> None:
+        """Those that were there before hold no more than ever before a strike."""
+        for pid in before & set(self._pids()):
+            most = self._most_held[pid]
             if not leftovers.settles(lambda: not leftovers.held(pid).exceeds(most)):  # noqa: B023
-                figures.left.append(f"{cell.name}: {program.name} held {most}, now {leftovers.held(pid)}")
+                figures.left.append(f"{cell.name}: process {pid} held {most}, now {leftovers.held(pid)}")
+
+    def _check_processes(self, cell: Cell, spared: set[int], figures: Figures) -> None:
+        """Those that were spared live, and there is nobody else."""
+        for pid in spared - set(self._pids()):
+            figures.broken.append(f"{cell.name}: process {pid} has ended, and was not struck")
+
+        def strays() -> set[int]:
+            known = {pid for program in self._programs.running for pid in program.pids}
+            return set(leftovers.processes_of(self._programs.bridge_directory)) - known
+
+        if not leftovers.settles(lambda: not strays()):
+            figures.left.append(f"{cell.name}: processes {sorted(strays())} are left")
 
     def _note_segments(self) -> None:
-        for program in self._programs.running:
-            self._segments |= leftovers.segments(program.pid)
+        for pid in self._pids():
+            self._segments |= leftovers.segments(pid)
 
     def _check_names(self, cell: Cell, figures: Figures) -> None:
         """No segment has a name, but those of victims that died in the handshake, which the next to dial removes."""
-        may_be_left = not self._is_settled and cell.how != "STOP" and cell.victim != "node"
+        may_be_left = not self._is_settled and self._is_death(cell) and cell.victim != "node"
         stale = leftovers.named(self._segments) if may_be_left else set()
         leftovers.age(stale)
         leftovers.settles(lambda: not leftovers.named(self._segments))
@@ -232,13 +280,20 @@ class Striker:
         self._segments.clear()
 
 
-def _allowed(cell: Cell) -> frozenset[str]:
-    """The errors that those who wait for a victim, or call it while it is away, may meet."""
-    if cell.how == "STOP":
-        # A lane that has to dial meanwhile is told after the time-out of the handshake; its call was not made.
-        dials = cell.moment in ("idle", "ring-full", "handshake")
-        return frozenset({"CallTimeout", "PeerUnavailable"} if dials else {"CallTimeout"})
-    return frozenset({"PeerGone", "PeerUnavailable"})
+def when_stopped(moment: Moment) -> frozenset[str]:
+    """What those who wait for one that is stopped may meet.
+
+    A lane that has to dial meanwhile is told after the time-out of the handshake; its call was not made.
+    """
+    dials = moment in ("idle", "ring-full", "handshake")
+    return frozenset({"CallTimeout", "PeerUnavailable"} if dials else {"CallTimeout"})
+
+
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        # One that is told to end may end others.
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _described(event: Event) -> str:
