@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import json
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 # Where pytest finds the helpers of the tests, too.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -19,6 +20,17 @@ import http_client
 from . import questions
 from .journal import Failure, Journal, Lane
 
+PIECES_S: Final = 0.01
+"""Between the two pieces in which a request arrives: a worker that is told to end then must wait for the second."""
+
+
+def pieces(asked: dict[str, Any]) -> Iterator[bytes]:
+    """What is asked, as it is sent."""
+    text = json.dumps(asked).encode()
+    yield text[:10]
+    time.sleep(PIECES_S)
+    yield text[10:]
+
 
 def ask(url: str, shape: str, question: int) -> bool:
     """Has a worker ask Node in this way, and tells whether the answer is right. Raises Failure."""
@@ -26,7 +38,8 @@ def ask(url: str, shape: str, question: int) -> bool:
     def call(method: str, *args: Any) -> Any:
         began = time.monotonic()
         try:
-            answer = http_client.post(url, {"method": method, "args": args, "redial": shape == "handshake"})
+            body = pieces({"method": method, "args": args, "redial": shape == "handshake"})
+            answer = http_client.request("POST", url, body=body)
         except ConnectionRefusedError as error:
             raise Failure("refused", began, time.monotonic(), str(error)) from None
         except (OSError, http.client.HTTPException) as error:
