@@ -23,8 +23,8 @@ GUNICORN_VICTIMS: Final[Sequence[Victim]] = ("node", "worker", "master", "all")
 class Lanes:
     """How each program asks: one lane for each word, each lane one question at a time (questions.py).
 
-    worker: how each worker asks on its own connection, or "serve" if it only answers. http: how HTTP clients ask a
-    gunicorn worker, which asks Node before it answers; it serves Node's calls in any case.
+    worker: how each worker asks on its own connection, or "serve" if it only answers. http: how HTTP clients have a
+    gunicorn worker ask, which is one that answers, too.
     """
 
     node: Sequence[str] = ()
@@ -49,9 +49,9 @@ LANES: Final[dict[Moment, Lanes]] = {
 GUNICORN_LANES: Final[dict[Moment, Lanes]] = {
     **LANES,
     "idle": replace(LANES["idle"], http=["idle"] * 2),
-    # Each of them has a worker for itself, or waits for another that has.
-    "python-calls": replace(LANES["python-calls"], http=["answer"] * 4),
-    "handshake": replace(LANES["handshake"], http=["handshake"] * 4),
+    # One more than there are workers.
+    "python-calls": replace(LANES["python-calls"], worker="serve", http=["answer"] * 4),
+    "handshake": replace(LANES["handshake"], worker="serve", http=["handshake"] * 4),
     "nested": replace(LANES["nested"], http=["descend"] * 2),
 }
 """The same moments, where the workers are those of a gunicorn: what asks on their connections is a request."""

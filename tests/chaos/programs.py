@@ -161,7 +161,7 @@ def freeze(pid: int) -> None:
     """Stops a process, and waits until it stands still or has ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
-        while leftovers.state(pid) not in ("T", "Z", ""):
+        while leftovers.state(pid) not in ("T", "Z", "X", ""):
             time.sleep(0.0005)
 
 
@@ -234,8 +234,8 @@ class Programs:
             command = (*WORKER, name, self.lanes.worker)
         program = Program(name, command, self._environment, self._log)
         self._running[name] = program
-        times = self.workers if name == "gunicorn" else 1
-        self.wait_until(lambda: len(program.ready_pids) == times, f"{name} is ready")
+        processes = self.workers if name == "gunicorn" else 1
+        self.wait_until(lambda: len(program.ready_pids) == processes, f"{name} is ready")
         return program
 
     def end(self, programs: Sequence[Program]) -> None:

@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -58,7 +58,6 @@ class Striker(ABC):
         self._segments: set[str] = set()
         self._most_held: dict[int, Held] = {}
         self._verified = 0
-        self._hunts = False
         # Until the workers had attached, Node's lanes found nobody.
         self._wait_for_load(time.monotonic())
         for program in programs.running:
@@ -125,7 +124,7 @@ class Striker(ABC):
 
     @abstractmethod
     def _is_death(self, cell: Cell) -> bool:
-        """Whether the victims die where they stand."""
+        """Whether the victims die where they stand, with a handshake half made."""
 
     def _doomed(self, cell: Cell, victims: Sequence[int]) -> set[int]:
         """The processes that end."""
@@ -146,14 +145,13 @@ class Striker(ABC):
             time.sleep(STOPPED_S)
             _signal(victims, signal.SIGCONT)
             return struck, time.monotonic()
-        is_frozen = not self._is_settled and self._is_death(cell)
-        if is_frozen:
-            self._freeze(victims)
+        frozen: set[int] = set() if self._is_settled else self._doomed(cell, victims)
+        if frozen:
+            self._freeze(frozen, hunts=cell.how != "SEGV")
         self._note_segments()
         struck = time.monotonic()
         _signal(victims, signal.Signals[f"SIG{cell.how}"])
-        if is_frozen:
-            _signal(victims, signal.SIGCONT)
+        _signal(frozen, signal.SIGCONT)
         return struck, self._recover(cell, victims, figures)
 
     def _restart(self, names: Sequence[str], figures: Figures) -> float:
@@ -166,17 +164,16 @@ class Striker(ABC):
         time.sleep(random.uniform(0, AWAY_S))
         return max(self._programs.start(name).ready_at or 0.0 for name in names)
 
-    def _freeze(self, victims: Sequence[int]) -> None:
-        """Stops them, so that the names that they have just made can be noted. Every other time it is when there is
-        one: between the making of the segment and its mapping by the acceptor.
+    def _freeze(self, victims: set[int], *, hunts: bool) -> None:
+        """Stops them, so that the names that they have just made can be noted. hunts: when there is one, between the
+        making of the segment and its mapping by the acceptor; otherwise at any time.
         """
-        self._hunts = not self._hunts
         for _ in range(FREEZE_TRIES):
             for victim in victims:
                 freeze(victim)
             # Node makes none of its own.
-            makers = set(victims) - {self._programs.named("node").pid} or self._pids()
-            if not self._hunts or any(leftovers.named(leftovers.segments(maker)) for maker in makers):
+            makers = victims - {self._programs.named("node").pid} or self._pids()
+            if not hunts or any(leftovers.named(leftovers.segments(maker)) for maker in makers):
                 return
             _signal(victims, signal.SIGCONT)
             time.sleep(random.uniform(0, FREEZE_AGAIN_S))
@@ -289,7 +286,7 @@ def when_stopped(moment: Moment) -> frozenset[str]:
     return frozenset({"CallTimeout", "PeerUnavailable"} if dials else {"CallTimeout"})
 
 
-def _signal(pids: Sequence[int], number: signal.Signals) -> None:
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
     for pid in pids:
         # One that is told to end may end others.
         with suppress(ProcessLookupError):
