@@ -35,7 +35,7 @@ help:
 	@echo 'make test-python   the Python library and all that needs both languages'
 	@echo 'make test-compose  the containers; needs a Docker engine and Compose'
 	@echo 'make model         verify the model of the ring with Spin'
-	@echo 'make chaos         kill, stop and restart either side in every way, under verified load; about 14 minutes'
+	@echo 'make chaos         kill, stop and restart either side in every way, under verified load; about eleven minutes'
 	@echo 'make fuzz          fuzz the core and the decoders for 10 s each; needs clang'
 	@echo 'make soak          full load for 10 minutes: does anything come to hold more?'
 	@echo 'make audit         ask the registries for known vulnerabilities of what is locked'
