@@ -158,9 +158,10 @@ def run(minutes: float, workers: int, memory_limit: float) -> int:
         pids = {"node": services.node_pid, "gunicorn master": services.python_pid, "load": loader.pid}
         pids |= {f"gunicorn worker {number}": pid for number, pid in enumerate(services.worker_pids(), 1)}
         warm_up = min(LONGEST_WARM_UP_S, WARM_UP_SHARE * minutes * 60)
-        print(f"soak: {minutes:g} minutes, {workers} workers, after a warm-up of {warm_up:.0f} s", flush=True)
-        finished = _load_for(loader, warm_up)
+        about = f"soak: {minutes:g} minutes, {workers} workers, after a warm-up of {warm_up:.0f} s"
+        finished = _load_for(loader, warm_up, about)
         before = {name: holdings(pid) for name, pid in pids.items()}
+        allocated = loader.done.get("allocated")
         watched = [Watched(name, pid, before[name], before[name]) for name, pid in pids.items()]
         if finished:
             loader.go()
@@ -176,16 +177,18 @@ def run(minutes: float, workers: int, memory_limit: float) -> int:
             problems.append("a worker has ended during the load; the log says why:\n" + services.logs("python")[-2000:])
     left = shared_memory_names() - names
     _report(watched, loader.done, memory_limit)
+    print(f"load, at rest: {allocated} bytes allocated before, {loader.done.get('allocated')} after")
     print(f"\n/dev/shm: {used:.1f} MiB used before, {shared_memory_used():.1f} MiB after, by all programs; ", end="")
     print(f"{len(left)} new names of segments")
     print("\n".join(f"LEAK OR ERROR: {problem}" for problem in problems) or "no leak, no error")
     return 1 if problems else 0 if finished else 130
 
 
-def _load_for(loader: Loader, seconds: float) -> bool:
-    """Load without a look, then rest. False: ended early, by Ctrl-C."""
+def _load_for(loader: Loader, seconds: float, about: str) -> bool:
+    """Load without a look, then rest. False: ended early, by Ctrl-C, which may come once `about` is told."""
     loader.go()
     try:
+        print(about, flush=True)
         time.sleep(seconds)
         finished = True
     except KeyboardInterrupt:

@@ -4,6 +4,8 @@ A program of its own, because what it holds is of interest, too. Its stdin tells
 program's. It prints what it has done as JSON, every second and when it rests.
 """
 
+import ctypes
+import gc
 import json
 import sys
 import threading
@@ -32,6 +34,36 @@ LIBRARY_THREADS: Final = 2
 
 Ask = Callable[[int], None]
 """One question of a certain number, and the check of its answer."""
+
+
+class MallocInfo(ctypes.Structure):
+    """struct mallinfo2 of mallinfo(3), in glibc since 2.33."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
+    ]
+
+
+def allocated_bytes() -> int | None:
+    """What malloc has given out in its arenas, which may themselves spread; None with another C library."""
+    try:
+        mallinfo = ctypes.CDLL(None).mallinfo2
+    except AttributeError:
+        return None
+    mallinfo.restype = MallocInfo
+    return int(mallinfo().uordblks)
 
 
 class WrongAnswer(Exception):
@@ -67,6 +99,7 @@ class Tally:
                 "errors": self.errors,
                 "first_errors": self.first_errors,
                 "resting": resting,
+                "allocated": allocated_bytes(),
             }
         print(json.dumps(line), flush=True)
 
@@ -100,6 +133,8 @@ class Load:
         self._resting.set()
         for thread in self._threads:
             thread.join()
+        # What is garbage is not held.
+        gc.collect()
         self._tally.show(resting=True)
 
     def _ask_flask(self) -> None:
