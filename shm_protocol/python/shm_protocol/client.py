@@ -153,7 +153,7 @@ class Client:
     replaced by the next call. A call that may have been sent is never sent again.
 
     Dialing: a call that needs a new connection dials once. If that fails it raises PeerUnavailable at once, and so do
-    the calls of the next 10 ms, without dialing; after each further failure for twice as long, up to 1 s.
+    the calls of the next 10 ms, without dialing; after each further failure for twice as long, up to 0.5 s.
 
     After a fork the child dials connections of its own.
     """
