@@ -513,6 +513,28 @@ def test_kinds_of_peers_differ_in_colour_for_everyone_or_else_in_their_mark(sche
             assert distance > 20, f"{a} and {b}: {distance:.0f}"
 
 
+# Axes.
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(1e-3, 1e9), min_size=1, max_size=5), st.floats(1.0, 3.0))
+def test_an_axis_has_two_ticks_and_a_label_whatever_lies_along_it(values: list[float], margin: float) -> None:
+    scale = svg.Scale(*svg.around(values, margin), 0.0, 400.0)
+    assert all(-1e-6 <= scale(value) <= 400 + 1e-6 for value in values)
+    ticks = list(scale.ticks(words.tick, lambda _: 14.0))
+    assert len(ticks) >= len("12")
+    assert any(label for _, label in ticks)
+
+
+@pytest.mark.parametrize("us", [0.27, 2.8, 30.0])
+def test_a_run_of_two_like_times_has_a_chart_wherever_they_lie_between_ticks(results: Results, us: float) -> None:
+    only(results, peer="c-ring", workload="echo", direction="py->ts")
+    del results["rows"][2:]
+    for row in results["rows"]:
+        row["p50_us"] = us
+    assert "<figure>" in section(report.render(results), "payload")
+
+
 # Labels.
 
 

@@ -18,6 +18,8 @@ TERMINAL: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 FORBIDDEN: Final = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 GAP: Final = 4.0
 """Between two labels, at least."""
+LEAST_SPAN: Final = 5.1
+"""Of an axis, from its low end to its high one. Of 1, 2, 5, 10 … any span of 5 holds two; the rest is for rounding."""
 
 
 def text_width(text: str, size: float) -> float:
@@ -157,11 +159,13 @@ class Scale:
 
 
 def around(values: Iterable[float], margin: float = 1.25) -> tuple[float, float]:
-    """The ends of a logarithmic axis for these values."""
+    """The ends of a logarithmic axis for these values, far enough apart for two ticks: fewer give no scale."""
     known = [value for value in values if value > 0]
     if not known:
         return 1.0, 10.0
-    return min(known) / margin, max(known) * margin
+    low, high = min(known) / margin, max(known) * margin
+    short_by = math.sqrt(max(LEAST_SPAN * low / high, 1.0))
+    return low / short_by, high * short_by
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
