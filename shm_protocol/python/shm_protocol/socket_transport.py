@@ -1,4 +1,8 @@
-"""Messages on the socket itself (PROTOCOL.md section 6): length u32, then the bytes. Needs no compiled part."""
+"""Messages on the socket itself (PROTOCOL.md section 6): length u32, then the bytes. Needs no compiled part.
+
+Ctrl-C may strike after any instruction, a system call's as well: what was sent would be sent again, or what was read
+would be lost. So it is C, in one instruction, that makes the system call and notes what came of it.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +29,8 @@ class SocketTransport:
         connected.setblocking(False)
         self.max_message = max_message
         self._socket = connected
-        self._incoming = bytearray()
-        self._unsent: memoryview | None = None
+        self._arrived: list[bytes | memoryview] = []  # and not taken yet
+        self._unsent: tuple[memoryview, list[int]] | None = None  # a message, and what each send has taken of it
         self._ended = False
         self._closed_because: str | None = None
         self._counts = dict.fromkeys(("messages_sent", "messages_received", "bytes_sent", "bytes_received"), 0)
@@ -54,22 +58,25 @@ class SocketTransport:
             raise MessageTooLarge(f"a message of {len(message)} bytes; max_message is {self.max_message}")
         self._counts["messages_sent"] += 1
         self._counts["bytes_sent"] += len(message)
-        self._unsent = memoryview(_LENGTH.pack(len(message)) + message)
+        self._unsent = memoryview(_LENGTH.pack(len(message)) + message), []
         return self.flush()
 
     def flush(self) -> bool:
         """Go on with the message that is kept. True: nothing is kept any more."""
         self._require_open()
         while self._unsent is not None:
+            message, taken = self._unsent
+            rest = message[sum(taken) :]
+            if not rest:
+                self._unsent = None
+                break
             try:
-                sent = self._socket.send(self._unsent)
+                taken.extend(map(self._socket.send, (rest,)))
             except BlockingIOError:
                 return False
             except (BrokenPipeError, ConnectionResetError):
                 # As with a ring: what the peer sent before it went is still to be read, and then the end shows.
                 self._unsent = None
-                return True
-            self._unsent = self._unsent[sent:] if sent < len(self._unsent) else None
         return True
 
     def receive(self, timeout_ns: int) -> bytes | None:
@@ -151,7 +158,7 @@ class SocketTransport:
         if self._closed_because is None:
             self._closed_because = because
         self._socket.close()
-        self._incoming.clear()
+        self._arrived.clear()
         self._unsent = None
 
     def close_in_child(self, because: str) -> None:
@@ -174,37 +181,48 @@ class SocketTransport:
             raise ConnectionClosed(self._closed_because)
 
     def _has_message(self) -> bool:
-        incoming = self._incoming
-        return len(incoming) >= _LENGTH.size and len(incoming) - _LENGTH.size >= _LENGTH.unpack_from(incoming)[0]
+        return self._next_end() is not None
 
-    def _next(self) -> bytes | None:
-        incoming = self._incoming
-        if len(incoming) < _LENGTH.size:
+    def _next_end(self) -> int | None:
+        """The length of the next message with its own, or None if it has not arrived in full. Raises ProtocolError."""
+        arrived = self._arrived
+        total = sum(map(len, arrived))
+        if total < _LENGTH.size:
             return None
-        (length,) = _LENGTH.unpack_from(incoming)
+        if len(arrived[0]) < _LENGTH.size:
+            arrived[:] = [b"".join(arrived)]
+        (length,) = _LENGTH.unpack_from(arrived[0])
         if length > self.max_message:
             raise ProtocolError(f"the peer sends a message of {length} bytes; max_message is {self.max_message}")
-        end = _LENGTH.size + length
-        if len(incoming) < end:
+        end: int = _LENGTH.size + length
+        return end if end <= total else None
+
+    def _next(self) -> bytes | None:
+        end = self._next_end()
+        if end is None:
             return None
-        message = bytes(memoryview(incoming)[_LENGTH.size : end])
-        del incoming[:end]
+        arrived = self._arrived
+        if len(arrived[0]) < end:
+            arrived[:] = [b"".join(arrived)]
+        first = memoryview(arrived[0])
+        message = bytes(first[_LENGTH.size : end])
+        arrived[0] = first[end:]
         self._counts["messages_received"] += 1
-        self._counts["bytes_received"] += length
+        self._counts["bytes_received"] += len(message)
         return message
 
     def _read(self) -> bool:
         """Read once, without blocking. False: nothing has come, or nothing will, which `_ended` tells."""
         if self._ended:
             return False
+        arrived = self._arrived
         try:
-            data = self._socket.recv(_READ_BYTES)
+            arrived.extend(map(self._socket.recv, (_READ_BYTES,)))
         except BlockingIOError:
             return False
         except ConnectionResetError:
-            data = b""
-        self._incoming += data
-        self._ended = not data
+            arrived.append(b"")
+        self._ended = not arrived[-1]
         return not self._ended
 
     def _sleep(self, deadline: float | None) -> bool:
