@@ -1,5 +1,5 @@
-"""The compiled part of the package: the C core with its Cython binding, and MessagePack of plain values. All else is in
-pyproject.toml.
+"""The compiled part of the package: the C core with its Cython binding, MessagePack of plain values, and the calls that
+need nothing else. All else is in pyproject.toml.
 """
 
 import sys
@@ -17,7 +17,7 @@ def compiled(name: str, core: tuple[str, ...] = ()) -> Extension:
         f"shm_protocol.{name}",
         sources=[f"{PACKAGE}/{name}.pyx", *(f"{CORE}/{part}.c" for part in core)],
         # Named, so that a source distribution has them and a change builds anew.
-        depends=[str(header) for header in sorted(Path(CORE).glob("*.h"))] if core else [],
+        depends=[str(header) for header in sorted([*Path(CORE).glob("*.h"), *Path(PACKAGE).glob("*.pxd")])],
         include_dirs=[CORE],
         # Elsewhere the socket transport does without; on Linux a module that does not compile is an error.
         optional=sys.platform != "linux",
@@ -26,5 +26,9 @@ def compiled(name: str, core: tuple[str, ...] = ()) -> Extension:
 
 
 setup(
-    ext_modules=[compiled("_binding", ("bus_guard", "channel", "ring", "segment", "waiter")), compiled("_plain_values")]
+    ext_modules=[
+        compiled("_binding", ("bus_guard", "channel", "ring", "segment", "waiter")),
+        compiled("_plain_values"),
+        compiled("_direct_calls"),
+    ]
 )

@@ -111,6 +111,7 @@ def test_the_second_setup_runs_nothing_and_says_nothing(built: Tree) -> None:
         ("shm_protocol/core/ring.c", [BINDING, LIBRARY]),
         ("shm_protocol/core/layout.h", [BINDING, LIBRARY]),
         ("shm_protocol/python/shm_protocol/_binding.pyx", [BINDING]),
+        ("shm_protocol/python/shm_protocol/_binding.pxd", [BINDING]),
         ("shm_protocol/python/shm_protocol/client.py", []),
         ("shm_protocol/node/src/index.ts", [LIBRARY]),
         ("shm_protocol/node/src/binding.c", [LIBRARY]),

@@ -37,8 +37,6 @@ cdef extern from "<time.h>" nogil:
 
 cdef extern from "channel.h" nogil:
     enum: SHM_LAYOUT_VERSION
-    ctypedef struct shm_channel:
-        pass
     struct shm_channel_options:
         int socket_fd
         uint32_t max_message
@@ -102,7 +100,8 @@ cdef object _error(int rc):
     return OSError(-rc, os.strerror(-rc))
 
 
-cdef int64_t _now_ns() noexcept nogil:
+cdef int64_t now_ns() noexcept nogil:
+    """The time of time.monotonic()."""
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     return now.tv_sec * 1000000000 + now.tv_nsec
@@ -117,13 +116,6 @@ cdef class Channel:
 
     Raises ProtocolError and VersionMismatch for a segment that cannot be used.
     """
-
-    cdef shm_channel *channel
-    cdef int socket_fd
-    cdef uint32_t message_limit
-    cdef int waiters      # threads inside the core without the GIL: the memory must stay
-    cdef bytes unsent     # the message that is partly sent: its bytes must stay
-    cdef object closed_because
 
     def __cinit__(self, int segment_fd, int socket_fd, *, ring_capacity=None, uint32_t max_message, int64_t spin_us=-1):
         self.socket_fd = -1
@@ -159,6 +151,50 @@ cdef class Channel:
         if self.channel == NULL or self.closed_because is not None:
             raise ConnectionClosed(self.closed_because)
         return 0
+
+    cdef int _require_nothing_kept(self) except -1:
+        if self.unsent is not None:
+            raise ValueError("a message is partly sent; no other may be sent before it")
+        return 0
+
+    cdef bint put(self, const uint8_t *message, size_t length) except -1:
+        """send, of bytes that are the caller's."""
+        self._require_open()
+        self._require_nothing_kept()
+        cdef int rc = shm_channel_send(self.channel, message, length)
+        if rc == 0:
+            return True
+        if rc == -EAGAIN:
+            self.unsent = PyBytes_FromStringAndSize(<const char *>message, length)
+            return False
+        if rc == -EMSGSIZE:
+            raise self._too_large(length)
+        raise _error(rc)
+
+    cdef const uint8_t *look(self, size_t *length, int64_t timeout_ns) except? NULL:
+        """The bytes of the next message, or NULL: none has come within `timeout_ns`, and sometimes sooner.
+
+        They stand in the memory that the peer can write to, until `consume`, which is to be called before anything else.
+        """
+        cdef const uint8_t *message
+        cdef int rc
+        self._require_open()
+        if self._wait(timeout_ns) != 1:
+            return NULL
+        rc = shm_channel_peek(self.channel, &message, length)
+        if rc < 0:
+            raise _error(rc)
+        return message if rc == 1 else NULL
+
+    cdef void consume(self) noexcept:
+        shm_channel_consume(self.channel)
+
+    cdef void count(self, int64_t began_ns, bint failed) noexcept:
+        if self.channel != NULL:
+            shm_channel_count_call(self.channel, max(0, now_ns() - began_ns), failed)
+
+    cdef object _too_large(self, size_t length):
+        return MessageTooLarge(f"a message of {length} bytes; max_message is {self.message_limit}")
 
     cdef int _wait(self, int64_t timeout_ns) except -2:
         """1 ready, 0 timed out, -1 came up for a signal that is handled now."""
@@ -228,8 +264,7 @@ cdef class Channel:
         Raises MessageTooLarge, and ValueError while another message is kept.
         """
         self._require_open()
-        if self.unsent is not None:
-            raise ValueError("a message is partly sent; no other may be sent before it")
+        self._require_nothing_kept()
         cdef Py_ssize_t length = PyBytes_GET_SIZE(message)
         cdef int rc = shm_channel_send(self.channel, PyBytes_AS_STRING(message), length)
         if rc == 0:
@@ -238,7 +273,7 @@ cdef class Channel:
             self.unsent = message
             return False
         if rc == -EMSGSIZE:
-            raise MessageTooLarge(f"a message of {length} bytes; max_message is {self.message_limit}")
+            raise self._too_large(length)
         raise _error(rc)
 
     def flush(self):
@@ -255,7 +290,7 @@ cdef class Channel:
         message = self._next()
         if message is not None:
             return message
-        cdef int64_t deadline_ns = -1 if timeout_ns < 0 else _now_ns() + timeout_ns
+        cdef int64_t deadline_ns = -1 if timeout_ns < 0 else now_ns() + timeout_ns
         while True:
             if self._wait(timeout_ns) == 0:
                 return None
@@ -265,7 +300,7 @@ cdef class Channel:
             if message is not None:
                 return message
             if timeout_ns >= 0:
-                timeout_ns = max(0, deadline_ns - _now_ns())
+                timeout_ns = max(0, deadline_ns - now_ns())
 
     def try_receive(self):
         """The next message that has arrived in full, or None."""
@@ -275,14 +310,14 @@ cdef class Channel:
     def wait(self, int64_t timeout_ns):
         """Wait for a message, or for room if one is kept. False after `timeout_ns` (< 0: no limit). Raises PeerGone."""
         self._require_open()
-        cdef int64_t deadline_ns = -1 if timeout_ns < 0 else _now_ns() + timeout_ns
+        cdef int64_t deadline_ns = -1 if timeout_ns < 0 else now_ns() + timeout_ns
         cdef int ready
         while True:
             ready = self._wait(timeout_ns)
             if ready >= 0:
                 return ready == 1
             if timeout_ns >= 0:
-                timeout_ns = max(0, deadline_ns - _now_ns())
+                timeout_ns = max(0, deadline_ns - now_ns())
 
     def poll(self, uint64_t poll_ns):
         """For an event loop: 1 there is a message, or room for the one that is kept. 0 nothing yet, poll again soon.
@@ -326,9 +361,7 @@ cdef class Channel:
         """A call has ended, with an error or not, that began at `began` seconds of time.monotonic(). Nothing is raised:
         on a closed channel nobody counts.
         """
-        cdef int64_t latency_ns = _now_ns() - <int64_t>(began * 1e9)
-        if self.channel != NULL:
-            shm_channel_count_call(self.channel, max(0, latency_ns), failed)
+        self.count(<int64_t>(began * 1e9), failed)
 
     def stats(self):
         """Counters since the beginning, and the spin budget now."""

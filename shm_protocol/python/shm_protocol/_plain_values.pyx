@@ -36,6 +36,9 @@ cdef enum:
     FIRST_BYTES = 512
     # What one message leaves allocated. Larger ones are msgpack's: their time goes into the copying.
     BYTES_MAX = 262144
+    # frames.REQUEST and RESPONSE
+    REQUEST = 0
+    RESPONSE = 1
     # The cache of the keys of maps has so many places, a power of two.
     KEYS = 128
 
@@ -49,10 +52,6 @@ class _Declined(Exception):
 
 cdef class PlainEncoder:
     """Writes values into a buffer of its own, which belongs to one thread at a time."""
-
-    cdef uint8_t *buffer
-    cdef Py_ssize_t capacity
-    cdef Py_ssize_t position
 
     def __cinit__(self):
         self.buffer = <uint8_t *>malloc(FIRST_BYTES)
@@ -72,6 +71,36 @@ cdef class PlainEncoder:
         except (_Declined, UnicodeEncodeError, OverflowError):
             return None
         return PyBytes_FromStringAndSize(<const char *>self.buffer, self.position)
+
+    cdef bint write_request(self, uint64_t call_id, str method, tuple args, double deadline_ms) except -1:
+        """Leave a request in the buffer (PROTOCOL.md section 7), without meta where `deadline_ms` is 0. False: declined."""
+        self.position = 0
+        try:
+            self._byte(0x95 if deadline_ms > 0 else 0x94)
+            self._byte(REQUEST)
+            self._natural(call_id)
+            self._str(method)
+            self._tuple(args, 1)
+            if deadline_ms > 0:
+                self._byte(0x81)
+                self._str("deadline_ms")
+                self._float(deadline_ms)
+        except (_Declined, UnicodeEncodeError, OverflowError):
+            return False
+        return True
+
+    cdef bint write_answer(self, uint64_t request_id, object result) except -1:
+        """Leave the response of a function that returned in the buffer. False: declined."""
+        self.position = 0
+        try:
+            self._byte(0x94)
+            self._byte(RESPONSE)
+            self._natural(request_id)
+            self._byte(0xc0)
+            self._value(result, 1)
+        except (_Declined, UnicodeEncodeError, OverflowError):
+            return False
+        return True
 
     cdef uint8_t *_reserve(self, Py_ssize_t count) except NULL:
         """Room for so many bytes, which are counted as written."""
@@ -122,8 +151,6 @@ cdef class PlainEncoder:
 
     cdef int _value(self, object value, int depth) except -1:
         cdef object kind = type(value)
-        cdef uint64_t bits
-        cdef double number
         if kind is str:
             return self._str(value)
         if value is None:
@@ -133,9 +160,7 @@ cdef class PlainEncoder:
         if kind is bool:
             return self._byte(0xc3 if value is True else 0xc2)
         if kind is float:
-            number = PyFloat_AS_DOUBLE(value)
-            memcpy(&bits, &number, 8)
-            return self._head64(0xcb, bits)
+            return self._float(PyFloat_AS_DOUBLE(value))
         if kind is dict:
             return self._dict(value, depth)
         if kind is list:
@@ -146,23 +171,26 @@ cdef class PlainEncoder:
             return self._bytes(value)
         raise _Declined
 
+    cdef int _natural(self, uint64_t number) except -1:
+        if number < 0x80:
+            return self._byte(<uint8_t>number)
+        if number < 0x100:
+            return self._head8(0xcc, <uint8_t>number)
+        if number < 0x10000:
+            return self._head16(0xcd, <uint16_t>number)
+        if number < 0x100000000:
+            return self._head32(0xce, <uint32_t>number)
+        return self._head64(0xcf, number)
+
     cdef int _int(self, object value) except -1:
         cdef int overflow = 0
         cdef long long number = PyLong_AsLongLongAndOverflow(value, &overflow)
         if overflow < 0:
             raise _Declined
         if overflow > 0:
-            return self._head64(0xcf, PyLong_AsUnsignedLongLong(value))
+            return self._natural(PyLong_AsUnsignedLongLong(value))
         if number >= 0:
-            if number < 0x80:
-                return self._byte(<uint8_t>number)
-            if number < 0x100:
-                return self._head8(0xcc, <uint8_t>number)
-            if number < 0x10000:
-                return self._head16(0xcd, <uint16_t>number)
-            if number < 0x100000000:
-                return self._head32(0xce, <uint32_t>number)
-            return self._head64(0xcf, <uint64_t>number)
+            return self._natural(<uint64_t>number)
         if number >= -0x20:
             return self._byte(<uint8_t>number)
         if number >= -0x80:
@@ -172,6 +200,11 @@ cdef class PlainEncoder:
         if number >= -0x80000000LL:
             return self._head32(0xd2, <uint32_t>number)
         return self._head64(0xd3, <uint64_t>number)
+
+    cdef int _float(self, double number) except -1:
+        cdef uint64_t bits
+        memcpy(&bits, &number, 8)
+        return self._head64(0xcb, bits)
 
     cdef int _str(self, object text) except -1:
         cdef Py_ssize_t length = 0
@@ -271,6 +304,23 @@ def decode_plain(bytes message not None):
     return value if reader.at == reader.end else DECLINED
 
 
+cdef object read_answer(const uint8_t *message, Py_ssize_t length, uint64_t call_id):
+    """The result in `message`, if that is a response to the call, without an error; else DECLINED."""
+    cdef Reader reader
+    reader.at = message
+    reader.end = message + length
+    reader.announced = 0
+    try:
+        if _take(&reader, 1)[0] != 0x94 or _take(&reader, 1)[0] != RESPONSE:
+            return DECLINED
+        if _read_natural(&reader) != call_id or _take(&reader, 1)[0] != 0xc0:
+            return DECLINED
+        value = _read(&reader, 1)
+    except (_Declined, UnicodeDecodeError):
+        return DECLINED
+    return value if reader.at == reader.end else DECLINED
+
+
 cdef const uint8_t *_take(Reader *reader, uint64_t count) except NULL:
     """So many bytes, and go past them."""
     cdef const uint8_t *taken = reader.at
@@ -296,6 +346,21 @@ cdef uint64_t _read64(Reader *reader) except? 0xffffffffffffffff:
     cdef uint64_t number
     memcpy(&number, _take(reader, 8), 8)
     return bswap_64(number)
+
+
+cdef uint64_t _read_natural(Reader *reader) except? 0xffffffffffffffff:
+    cdef uint8_t head = _take(reader, 1)[0]
+    if head < 0x80:
+        return head
+    if head == 0xcc:
+        return _take(reader, 1)[0]
+    if head == 0xcd:
+        return _read16(reader)
+    if head == 0xce:
+        return _read32(reader)
+    if head == 0xcf:
+        return _read64(reader)
+    raise _Declined
 
 
 cdef object _read(Reader *reader, int depth):

@@ -23,6 +23,7 @@ from .connection import (
     Peer,
     StaleConnection,
     Stream,
+    being_served,
     current_call,
 )
 from .dialing import dial
@@ -178,9 +179,11 @@ class Client:
         Raises, beside what that raises, PeerUnavailable and Busy. Made while serving a call of the same peer, it goes
         back on the connection that call came by.
         """
-        current = current_call()
-        if current is not None and self._leads_to(current):
-            return current.connection.call_with(method, args, timeout, traceparent)
+        # As current_call tells, without making a CurrentCall where there is none.
+        if being_served.get() is not None:
+            current = current_call()
+            if current is not None and self._leads_to(current):
+                return current.connection.call_with(method, args, timeout, traceparent)
         try:
             # Atomic, so the usual case needs no lock.
             connection = self._idle.pop()

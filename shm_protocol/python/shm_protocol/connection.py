@@ -17,7 +17,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, NoReturn, Self
 
-from . import forks, frames, values
+from . import forks, frames
+from .direct_calls import Unfinished, direct_calls
 from .errors import (
     BridgeError,
     CallTimeout,
@@ -119,13 +120,13 @@ def _remaining(request: Request) -> float | None:
     return None if deadline == math.inf else max(0.0, deadline - monotonic())
 
 
-# What a CurrentCall is made of: most functions never ask for one.
-_serving: ContextVar[tuple[Connection, Request] | None] = ContextVar("shm_protocol.serving", default=None)
+being_served: Final[ContextVar[tuple[Connection, Request] | None]] = ContextVar("shm_protocol.serving", default=None)
+"""What the CurrentCall of this context is made of: most functions never ask for one."""
 
 
 def current_call() -> CurrentCall | None:
     """The call being served in this context, or None outside of an exposed function."""
-    serving = _serving.get()
+    serving = being_served.get()
     return None if serving is None else CurrentCall(*serving)
 
 
@@ -140,7 +141,7 @@ class Connection:
     after close() and in a forked child; and RuntimeError when another thread than the owner uses it.
 
     transport: "shm" or "socket". role: "client" or "worker". peer: what the other side said of itself.
-    served: requests and notifications started here.
+    served: requests and notifications started here. closed: it has ended or been closed.
     """
 
     def __init__(self, transport: MessageTransport, *, exposed: Exposed, role: Role, peer: Peer, path: Path) -> None:
@@ -148,6 +149,7 @@ class Connection:
         self.peer: Final = peer
         self.path: Final = path
         self.served = 0
+        self.closed = False
         self.owner = get_ident()
         self._transport: Final = transport
         self._kind: Final = transport.kind
@@ -158,6 +160,9 @@ class Connection:
         self._try_receive: Final = transport.try_receive
         self._count_call: Final = transport.count_call
         self._session: Final = Session(transport.max_message)
+        self._direct: Final = direct_calls(transport, self._session, STALE_AFTER_S)
+        self._call_directly: Final = self._direct.call
+        self._answer_directly: Final = self._direct.answer
         self._functions: Final = exposed.functions
         self._argument_counts: Final = exposed.argument_counts
         self._exposed: Final = exposed
@@ -184,59 +189,69 @@ class Connection:
         Raises RemoteError when the function raised; CallTimeout, UnknownMethod, Busy, CallTooDeep, EncodeError,
         MessageTooLarge; and what any method may raise.
         """
+        self._require_owner()
         return self.call_with(method, args, timeout, traceparent)
 
     def call_with(self, method: str, args: Sequence[Any], timeout: float | None, traceparent: str | None) -> Any:
-        """The same as call, with the arguments in a sequence."""
-        if self.owner != get_ident():
-            self._refuse_thread()
+        """The same as call, with the arguments in a sequence, and for a caller that knows it is the owner."""
+        if timeout is not None and traceparent is None and self._current is None and self._clear:
+            session = self._session
+            call_id = session.last_id = session.last_id + 1
+            try:
+                answer = self._call_directly(call_id, method, args, timeout, timeout is not DEFAULT_TIMEOUT_S)
+            except BaseException as error:
+                self._clear = not self._transport.sending
+                self._abandon(call_id, method, error, was_sent=self._direct.sent == call_id)
+                raise
+            if type(answer) is not Unfinished:
+                return answer
+            if answer.sent:
+                return self._finish_call(call_id, method, answer, timeout)
+            session.last_id = call_id - 1
+        return self._call_the_long_way(method, args, timeout, traceparent)
+
+    def _finish_call(self, call_id: int, method: str, unfinished: Unfinished, seconds: float) -> Any:
+        """Go on with what was called directly: it waits, or something else has come than its answer."""
+        try:
+            self._clear = not self._transport.sending
+            call = self._session.track(call_id, method)
+            if unfinished.message is not None:
+                self._session.receive(unfinished.message)
+            self._wait_for(call, unfinished.began + seconds, seconds)
+        except BaseException as error:
+            self._count_call(unfinished.began, True)
+            self._abandon(call_id, method, error)
+            raise
+        return self._result_of(call, unfinished.began)
+
+    def _call_the_long_way(
+        self, method: str, args: Sequence[Any], timeout: float | None, traceparent: str | None
+    ) -> Any:
         began = monotonic()
-        meta: dict[str, Any] | None = None
-        if timeout is DEFAULT_TIMEOUT_S and traceparent is None and self._current is None:
-            seconds, timeout_ns = DEFAULT_TIMEOUT_S, _DEFAULT_TIMEOUT_NS
-        else:
-            meta, seconds = self._make_meta(self._current, method, timeout, traceparent)
-            timeout_ns = _to_ns(seconds)
-        deadline = began + seconds
+        meta, seconds = self._make_meta(self._current, method, timeout, traceparent)
         if began - self._last_used > STALE_AFTER_S:
             self._check_peer(method)
         self._last_used = began
-        if not self._clear:
-            self._send_backlog(method, deadline)
-        session = self._session
-        call_id, message = session.start(method, args, meta or None)
+        self._send_backlog(method, began + seconds)
+        call_id, message = self._session.start(method, args, meta or None)
+        was_sent = False
         try:
-            # The usual case without any of the general machinery: nothing else is under way, and the next message is
-            # the answer.
-            # False meanwhile: Ctrl-C may strike between the transport's answer and our note of it.
-            self._clear = False
-            self._clear = self._send(message)
-            if self._clear and not session.queue and not session.flowing:
-                answer = self._receive(timeout_ns)
-                if answer is not None:
-                    frame = values.decode(answer)
-                    if (
-                        type(frame) is list
-                        and len(frame) == 4
-                        and frame[1] == call_id
-                        and frame[0] == 1
-                        and frame[2] is None
-                    ):
-                        self._count_call(began, False)
-                        return frame[3]
-                    call = session.track(call_id, method)
-                    session.receive_frame(frame, len(answer))
-                else:
-                    call = session.track(call_id, method)
-            else:
-                call = session.track(call_id, method)
-            while not call.done:
-                if not self._advance(deadline, call) and not call.done:
-                    raise CallTimeout(f"{method}: no answer within {seconds:g} s")
+            call = self._session.track(call_id, method)
+            self._post(message)
+            was_sent = True
+            self._wait_for(call, began + seconds, seconds)
         except BaseException as error:
             self._count_call(began, True)
-            self._abandon(call_id, method, error)
+            self._abandon(call_id, method, error, was_sent=was_sent)
             raise
+        return self._result_of(call, began)
+
+    def _wait_for(self, call: Call, deadline: float, seconds: float) -> None:
+        while not call.done:
+            if not self._advance(deadline, call) and not call.done:
+                raise CallTimeout(f"{call.method}: no answer within {seconds:g} s")
+
+    def _result_of(self, call: Call, began: float) -> Any:
         self._count_call(began, call.error is not None)
         if call.error is not None:
             raise call.error
@@ -424,11 +439,6 @@ class Connection:
         return self._kind
 
     @property
-    def closed(self) -> bool:
-        """Whether the connection has ended or been closed."""
-        return self._ended is not None
-
-    @property
     def stats(self) -> dict[str, int]:
         """Counters since the beginning: messages and bytes each way, doorbells, parks, calls served, late answers
         dropped.
@@ -468,6 +478,7 @@ class Connection:
     def after_fork_in_child(self) -> None:
         """See forks.py."""
         reason = "the connection belongs to the parent process; dial one after the fork"
+        self.closed = True
         self._ended = ConnectionClosed(reason)
         self._transport.close_in_child(reason)
 
@@ -740,7 +751,7 @@ class Connection:
         """What the function returned, or what it raised. Raises BridgeError if the connection ended meanwhile."""
         outer = self._current
         self._current = request
-        token = _serving.set((self, request))
+        token = being_served.set((self, request))
         self._depth += 1
         result: Any = None
         failed: Exception | None = None
@@ -756,7 +767,7 @@ class Connection:
             raise
         finally:
             self._depth -= 1
-            _serving.reset(token)
+            being_served.reset(token)
             self._current = outer
         if self._ended is not None:
             self._raise_ended()
@@ -768,9 +779,20 @@ class Connection:
             raise ConnectionClosed(str(ended))
         raise PeerGone(f"the connection ended while a call was served: {ended}")
 
+    def _post_answer(self, request: Request, result: object) -> None:
+        """Send the response of a function that returned, or keep it. Raises EncodeError and MessageTooLarge."""
+        if self._clear:
+            self._clear = False
+            is_published = self._answer_directly(request.id, result)
+            self._clear = is_published is not False
+            if is_published is not None:
+                self._session.finish(request)
+                return
+        self._post(self._session.answer(request, result))
+
     def _respond(self, request: Request, result: object) -> None:
         try:
-            self._post(self._session.answer(request, result))
+            self._post_answer(request, result)
         except EncodeError as error:
             refusal = error
             if _is_stream(result):
@@ -802,8 +824,12 @@ class Connection:
             if failed is not None:
                 logger.error("closing the stream of %s raised", request.method, exc_info=failed)
 
-    def _abandon(self, call_id: int, method: str, error: BaseException) -> None:
-        """A call of ours ends without its answer: the peer need not go on, and the id is forgotten."""
+    def _abandon(self, call_id: int, method: str, error: BaseException, *, was_sent: bool = True) -> None:
+        """A call of ours ends without its answer: the peer need not go on, and the id is forgotten.
+
+        was_sent: False where perhaps nothing of it was, as after a Ctrl-C: to cancel what was never made would break
+        the protocol.
+        """
         if isinstance(error, MessageTooLarge):
             self._session.pending.pop(call_id, None)
             return
@@ -814,7 +840,9 @@ class Connection:
         if isinstance(error, BridgeError) and not isinstance(error, CallTimeout | Cancelled):
             self._end_for(error)
         if self._ended is None:
-            self._post(self._session.forget(call_id))
+            cancel = self._session.forget(call_id)
+            if was_sent:
+                self._post(cancel)
         if isinstance(error, PeerGone | ConnectionClosed):
             raise type(error)(f"{method}: {error}") from error
 
@@ -826,6 +854,7 @@ class Connection:
     def _end(self, reason: BridgeError) -> None:
         if self._ended is not None:
             return
+        self.closed = True
         self._ended = reason
         if isinstance(reason, ProtocolError):
             logger.error("%r ended: %s", self, reason)

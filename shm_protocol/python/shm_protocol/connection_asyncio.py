@@ -21,7 +21,7 @@ from .connection import (
     Connection,
     Peer,
     _is_stream,
-    _serving,
+    being_served,
     logger,
 )
 from .errors import BridgeError, CallTimeout, ConnectionClosed, EncodeError, MessageTooLarge, PeerGone
@@ -64,7 +64,7 @@ class LoopConnection(Connection):
         self.owner = get_ident()
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
-        self._context.run(_serving.set, None)
+        self._context.run(being_served.set, None)
         self._descriptor = self.fileno()
         self._context.run(self._loop.add_reader, self._descriptor, self._on_readable)
         self._wake_up()
@@ -84,7 +84,7 @@ class LoopConnection(Connection):
         this connection, it belongs to that one's chain.
         """
         current: Request | None = None
-        serving = _serving.get()
+        serving = being_served.get()
         # A task may outlive the call that it was made in.
         if serving is not None and serving[0] is self and serving[1].running:
             current = serving[1]
@@ -281,6 +281,10 @@ class LoopConnection(Connection):
         # Sending ends a park.
         self._wake_up()
 
+    def _post_answer(self, request: Request, result: object) -> None:
+        super()._post_answer(request, result)
+        self._wake_up()
+
     async def _until(self, future: asyncio.Future[None], deadline: float) -> None:
         timer = None
         if deadline != math.inf:
@@ -343,7 +347,7 @@ class LoopConnection(Connection):
 
     def _serve_in_task(self, request: Request, result: object) -> None:
         context = self._context.copy()
-        context.run(_serving.set, (self, request))
+        context.run(being_served.set, (self, request))
         task = self._loop.create_task(self._serve_to_the_end(request, result), context=context)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)

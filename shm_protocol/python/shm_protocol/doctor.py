@@ -164,9 +164,9 @@ def check_python_binding(settings: Settings) -> Finding:
     if reason is not None:
         return Finding("python-binding", _without_memory(settings), reason, shm_transport.BUILD_HINT)
     try:
-        from . import _plain_values  # noqa: F401
+        from . import _direct_calls  # noqa: F401
     except ImportError as error:
-        detail = f"the compiled codec of plain values cannot be imported ({error}): calls are slower"
+        detail = f"the compiled call path cannot be imported ({error}): calls are slower"
         return Finding("python-binding", "warning", detail, "build it with `make` or `pip install .`")
     return Finding("python-binding", "ok", "the native binding can be imported")
 

@@ -167,12 +167,12 @@ class Session:
         answered.
         """
         message = frames.encode_response(self.packer, request.id, result)
-        self._finish(request)
+        self.finish(request)
         return message
 
     def fail(self, request: Request, raised: BaseException) -> bytes:
         """The response of a function that raised."""
-        self._finish(request)
+        self.finish(request)
         return frames.encode_error(self.packer, request.id, error_to_map(raised))
 
     def refuse(self, request: Request, error: BridgeError) -> bytes:
@@ -180,7 +180,7 @@ class Session:
 
         Raises ProtocolError if the peer takes messages so small that not even this fits.
         """
-        self._finish(request)
+        self.finish(request)
         kind = {"type": error.type} if isinstance(error, RemoteError) else {}
         text = error.message if isinstance(error, RemoteError) else str(error)
         for message in (text, f"{text[:100]}…"):
@@ -197,7 +197,7 @@ class Session:
 
     def drop(self, request: Request) -> None:
         """The request needs no answer."""
-        self._finish(request)
+        self.finish(request)
 
     def next_stream(self) -> Request | None:
         """A stream whose turn it is to send an item. Call continue_stream or answer it afterwards."""
@@ -263,7 +263,8 @@ class Session:
         self.queued_bytes = 0
         return streams
 
-    def _finish(self, request: Request) -> None:
+    def finish(self, request: Request) -> None:
+        """The request has been answered, or needs no answer."""
         request.running = False
         self.incoming.pop(request.id, None)
         if request.iterator is not None and request in self.flowing:

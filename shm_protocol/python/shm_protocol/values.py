@@ -117,14 +117,15 @@ class NdArray:
 class Packer:
     """A packer of values. Reused, it saves an allocation per message; it belongs to one thread at a time.
 
-    pack_plain(value): its bytes, or None where the value must be checked and packed by pack.
+    pack_plain(value): its bytes, or None where the value must be checked and packed by pack. encoder: what does that.
     """
 
-    __slots__ = ("pack", "pack_plain")
+    __slots__ = ("encoder", "pack", "pack_plain")
 
     def __init__(self) -> None:
         self.pack: Final[Callable[[object], bytes]] = msgpack.Packer(default=_pack_other).pack
-        self.pack_plain: Final[Callable[[object], bytes | None]] = PlainEncoder().pack
+        self.encoder: Final = PlainEncoder()
+        self.pack_plain: Final[Callable[[object], bytes | None]] = self.encoder.pack
 
 
 def check(values: Sequence[object], path: str) -> None:

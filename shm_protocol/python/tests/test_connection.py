@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import random
 import select
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -852,13 +854,45 @@ def test_ctrl_c_ends_the_wait_cancels_the_call_and_leaves_the_connection_usable(
 
 
 @pytest.mark.usefixtures("alarm_interrupts")
+@pytest.mark.parametrize("argument", ["plain", datetime(2026, 1, 1, tzinfo=UTC)], ids=["plain", "not plain"])
+def test_ctrl_c_at_any_moment_of_a_call_leaves_the_connection_usable(ends: Ends, argument: Any) -> None:
+    strikes = 0
+    for attempt in range(400):
+        try:
+            interrupt_after(random.uniform(1e-5, 3e-4))
+            while True:
+                assert ends.near.call("f.echo", argument) == argument
+        except KeyboardInterrupt:
+            strikes += 1
+        assert ends.near.call("f.echo", attempt) == attempt
+        assert ends.near.stats["outstanding"] == 0
+    assert strikes == 400
+
+
+def test_a_call_that_ctrl_c_ends_before_it_is_sent_is_not_cancelled(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strike(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for method in ("_call_directly", "_post"):
+        with monkeypatch.context() as patch:
+            patch.setattr(ends.near, method, strike)
+            with pytest.raises(KeyboardInterrupt):
+                ends.near.call("f.echo", "x", timeout=30.0 if method == "_call_directly" else None)
+        assert ends.near.call("f.echo", "y") == "y"
+        assert ends.near.stats["outstanding"] == 0
+
+
+@pytest.mark.usefixtures("alarm_interrupts")
+@pytest.mark.parametrize("size", [1 << 17, 1 << 20])
 def test_ctrl_c_while_a_message_is_partly_sent_leaves_the_connection_usable(
-    make: Callable[..., Ends], functions: Functions
+    make: Callable[..., Ends], functions: Functions, size: int
 ) -> None:
     ends = make(None, {"f": functions})
     interrupt_after(0.05)
     with pytest.raises(KeyboardInterrupt):
-        ends.near.call("f.size", b"x" * (1 << 20))
+        ends.near.call("f.size", b"x" * size)
     ends.serve()
     assert ends.near.call("f.size", b"y" * (1 << 20)) == 1 << 20
 
@@ -980,7 +1014,7 @@ def test_every_method_after_close_says_that_it_is_closed(make: Callable[..., End
         "set_busy": lambda: near.set_busy(True),
         "stats": lambda: near.stats,
     }
-    harmless = {"close", "closed", "interrupt", "expose", "transport", "after_fork_in_child"}
+    harmless = {"close", "interrupt", "expose", "transport", "after_fork_in_child"}
     assert {name for name in vars(Connection) if not name.startswith("_")} == attempts.keys() | harmless
     for attempt in attempts.values():
         with pytest.raises(ConnectionClosed):

@@ -155,9 +155,10 @@ def test_a_native_binding_that_does_not_load_is_as_bad_as_the_transport_makes_it
         assert "C compiler" in done.fixes["python-binding"]
 
 
-def test_a_codec_that_is_not_compiled_is_a_warning(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["_plain_values", "_direct_calls"])
+def test_a_call_path_that_is_not_compiled_is_a_warning(path: Path, tmp_path: Path, part: str) -> None:
     shutil.copytree(Path(shm_protocol.__file__).parent, tmp_path / "shm_protocol")
-    for library in (tmp_path / "shm_protocol").glob("_plain_values*.so"):
+    for library in (tmp_path / "shm_protocol").glob(f"{part}*.so"):
         library.unlink()
     done = run(path, PYTHONPATH=str(tmp_path))
     assert done.statuses["python-binding"] == "warning"

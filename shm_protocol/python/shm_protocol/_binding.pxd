@@ -1,0 +1,33 @@
+"""What the compiled modules beside _binding.pyx use of it. The core is linked into that one alone: to the others a Channel
+is the way to it.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+cdef extern from "channel.h" nogil:
+    ctypedef struct shm_channel:
+        pass
+
+cdef class Channel:
+    cdef shm_channel *channel
+    cdef int socket_fd
+    cdef uint32_t message_limit
+    cdef int waiters      # threads inside the core without the GIL: the memory must stay
+    cdef bytes unsent     # the message that is partly sent: its bytes must stay
+    cdef object closed_because
+
+    cdef bint put(self, const uint8_t *message, size_t length) except -1
+    cdef const uint8_t *look(self, size_t *length, int64_t timeout_ns) except? NULL
+    cdef void consume(self) noexcept
+    cdef void count(self, int64_t began_ns, bint failed) noexcept
+
+    cdef object _too_large(self, size_t length)
+    cdef void _free(self) noexcept
+    cdef int _require_open(self) except -1
+    cdef int _require_nothing_kept(self) except -1
+    cdef int _wait(self, int64_t timeout_ns) except -2
+    cdef bint _continue_sending(self) except -1
+    cdef object _next(self)
+
+cdef int64_t now_ns() noexcept nogil

@@ -1,0 +1,24 @@
+"""Calls in one step; direct_calls.py says what each does."""
+
+from collections.abc import Sequence, Sized
+from typing import Any
+
+from ._binding import Channel
+from ._plain_values import PlainEncoder
+
+class Unfinished:
+    @property
+    def sent(self) -> bool: ...
+    @property
+    def message(self) -> bytes | None: ...
+    @property
+    def began(self) -> float: ...
+
+class DirectCalls:
+    def __init__(
+        self, channel: Channel, encoder: PlainEncoder, under_way: tuple[Sized, ...], stale_after_s: float
+    ) -> None: ...
+    @property
+    def sent(self) -> int: ...
+    def call(self, call_id: int, method: str, args: Sequence[Any], timeout: float, told: bool) -> Any: ...
+    def answer(self, request_id: int, result: object) -> bool | None: ...

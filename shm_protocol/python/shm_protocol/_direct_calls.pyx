@@ -1,0 +1,126 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""A call as most are, in one step: from its arguments to the ring, and from the ring to its result; likewise the answer to
+one of the peer's.
+
+A quick way through connection.py, never another opinion: it sends the bytes that frames.py would, takes nothing but the
+answer, and leaves whatever else happens to the connection.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy
+
+from shm_protocol._binding cimport Channel, now_ns
+from shm_protocol._plain_values cimport PlainEncoder, read_answer
+
+from shm_protocol._plain_values import DECLINED
+
+cdef enum:
+    # Answers up to so many bytes need no memory of their own.
+    COPY_BYTES = 1024
+    # frames._SURELY_SHORT
+    METHOD_CHARACTERS_MAX = 64
+    # Seconds. Longer ones, and none, are the connection's.
+    TIMEOUT_MAX = 86400
+
+cdef object _DECLINED = DECLINED
+
+
+cdef class Unfinished:
+    """What a call has come to where it has no result yet. direct_calls.py says what the fields mean."""
+
+    cdef readonly bint sent
+    cdef readonly object message
+    cdef readonly double began
+
+
+cdef Unfinished _unfinished(bint sent, object message, int64_t began_ns):
+    cdef Unfinished unfinished = Unfinished.__new__(Unfinished)
+    unfinished.sent = sent
+    unfinished.message = message
+    unfinished.began = began_ns / 1e9
+    return unfinished
+
+
+cdef class DirectCalls:
+    """The calls of one connection.
+
+    encoder: one that nobody else uses meanwhile. under_way: what must be empty, or other things are under way.
+    stale_after_s: a connection idle for longer is to be looked at before anything is sent.
+    """
+
+    cdef Channel channel
+    cdef PlainEncoder encoder
+    cdef tuple under_way
+    cdef int64_t stale_after_ns
+    cdef int64_t last_used_ns
+    cdef readonly uint64_t sent
+
+    def __init__(
+        self, Channel channel not None, PlainEncoder encoder not None, tuple under_way not None, double stale_after_s
+    ):
+        self.channel = channel
+        self.encoder = encoder
+        self.under_way = under_way
+        self.stale_after_ns = <int64_t>(stale_after_s * 1e9)
+        self.last_used_ns = now_ns()
+
+    def call(self, uint64_t call_id, method, args, timeout, bint told):
+        """The result, or an Unfinished. timeout: seconds; told: the peer is to know of it.
+
+        Raises what sending and receiving raise. Counts the call unless it is unfinished.
+        """
+        cdef int64_t began_ns = now_ns()
+        cdef bint is_stale = began_ns - self.last_used_ns > self.stale_after_ns
+        cdef double seconds
+        self.last_used_ns = began_ns
+        if is_stale or type(method) is not str or not 0 < len(<str>method) <= METHOD_CHARACTERS_MAX:
+            return _unfinished(False, None, began_ns)
+        for container in self.under_way:
+            if container:
+                return _unfinished(False, None, began_ns)
+        if type(timeout) is not float and type(timeout) is not int or not 0 < timeout <= TIMEOUT_MAX:
+            return _unfinished(False, None, began_ns)
+        seconds = timeout
+        if type(args) is not tuple or not self.encoder.write_request(
+            call_id, method, args, seconds * 1000 if told else 0
+        ):
+            return _unfinished(False, None, began_ns)
+        try:
+            is_published = self.channel.put(self.encoder.buffer, self.encoder.position)
+            self.sent = call_id
+            if not is_published:
+                return _unfinished(True, None, began_ns)
+            return self._take_answer(call_id, <int64_t>(seconds * 1e9), began_ns)
+        except BaseException:
+            self.channel.count(began_ns, True)
+            raise
+
+    def answer(self, uint64_t request_id, result):
+        """Send the response of a function that returned, as Channel.send does. None: nothing is sent; go the long way."""
+        if not self.encoder.write_answer(request_id, result):
+            return None
+        return self.channel.put(self.encoder.buffer, self.encoder.position)
+
+    cdef object _take_answer(self, uint64_t call_id, int64_t timeout_ns, int64_t began_ns):
+        cdef uint8_t copy[COPY_BYTES]
+        cdef size_t length = 0
+        cdef object owned = None
+        cdef const uint8_t *answer = self.channel.look(&length, timeout_ns)
+        if answer == NULL:
+            return _unfinished(True, None, began_ns)
+        # Copied before it is read: the peer can change what stands in the ring.
+        if length <= COPY_BYTES:
+            memcpy(copy, answer, length)
+            answer = copy
+        else:
+            owned = PyBytes_FromStringAndSize(<const char *>answer, length)
+            answer = <const uint8_t *>PyBytes_AS_STRING(owned)
+        # Before values are made: that may run the collector, and with it a finalizer that uses this very channel.
+        self.channel.consume()
+        result = read_answer(answer, length, call_id)
+        if result is _DECLINED:
+            return _unfinished(True, owned or PyBytes_FromStringAndSize(<const char *>answer, length), began_ns)
+        self.channel.count(began_ns, False)
+        return result
