@@ -66,6 +66,8 @@ export function createHttpServer(routes: readonly Route[], metrics: Metrics, req
     response.shouldKeepAlive &&= server.listening;
     send(response, 417, { error: `Unable to comply with expectation: ${request.headers.expect}` });
   });
+  // Else Node closes the connection without an answer.
+  server.on("connect", (_request, socket) => { endWith(socket, 405, "Method not allowed"); });
   server.on("clientError", refuse);
   server.once("listening", () => {
     // A connection could not be accepted (accept(2)): up to libuv 1.44 Node says so, later it only tries again.
@@ -180,8 +182,13 @@ function refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
     return;
   }
   const status = PARSER_ERRORS[error.code ?? ""] ?? 400;
+  endWith(socket, status, STATUS_CODES[status] ?? "");
+}
+
+/** Answer where there is no response to do it with, and close. */
+function endWith(socket: Duplex, status: number, message: string): void {
   const reason = STATUS_CODES[status] ?? "";
-  const body = JSON.stringify({ error: reason });
+  const body = JSON.stringify({ error: message });
   const headers = { ...CORS, "Content-Type": "application/json", "Content-Length": body.length, Connection: "close" };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   socket.end(`HTTP/1.1 ${status} ${reason}\r\n${lines.join("")}\r\n${body}`);

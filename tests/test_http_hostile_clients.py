@@ -232,6 +232,15 @@ def test_an_expectation_that_cannot_be_met_is_refused(services: Services, url: s
     assert others_are_served(services)
 
 
+def test_who_takes_the_server_for_a_proxy_is_refused(services: Services, url: str) -> None:
+    with connect(url) as sock:
+        sock.sendall(b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n")
+        status, _, body = read_answer(sock)
+        assert status in {404, 405}
+        assert list(json.loads(body)) == ["error"]
+    assert others_are_served(services)
+
+
 def test_a_body_that_is_shorter_than_announced_takes_nothing_from_the_next_connection(
     services: Services, url: str
 ) -> None:

@@ -42,7 +42,6 @@ logger: Final = logging.getLogger("shm_protocol")
 DEFAULT_TIMEOUT_S: Final = 30.0
 """How long a call waits for its answer. Not sent to the peer, which need not know of a deadline nobody chose."""
 
-_DEFAULT_TIMEOUT_NS: Final = int(DEFAULT_TIMEOUT_S * 1e9)
 _NO_LIMIT_NS: Final = -1
 _NO_LIMIT_S: Final = 100 * 365 * 86400.0
 
@@ -486,13 +485,10 @@ class Connection:
 
     def _require_owner(self) -> None:
         if self.owner != get_ident():
-            self._refuse_thread()
-
-    def _refuse_thread(self) -> NoReturn:
-        raise RuntimeError(
-            f"the connection belongs to thread {self.owner} and was used by thread {get_ident()}; "
-            "give each thread its own, or use connect(), whose client may be shared"
-        )
+            raise RuntimeError(
+                f"the connection belongs to thread {self.owner} and was used by thread {get_ident()}; "
+                "give each thread its own, or use connect(), whose client may be shared"
+            )
 
     @staticmethod
     def _make_meta(
