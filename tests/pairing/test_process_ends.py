@@ -127,6 +127,8 @@ shm_protocol.serve(expose={"worker": {"leave": lambda: os._exit(7), "pid": os.ge
         pair.wait_until(lambda: node.call("driver.workers") == 2, "both are attached")
         assert node.call("driver.attempt", "worker.leave", [])["error"]["code"] == "PeerGone"
         pair.wait_until(lambda: node.call("driver.workers") == 1, "one is left")
+        # The kernel closes a process's socket before the process can be waited for.
+        pair.wait_until(lambda: any(worker.poll() is not None for worker in workers), "the other has ended")
         (left,) = [worker.pid for worker in workers if worker.poll() is None]
         assert node.call("driver.attempt", "worker.pid", [])["value"] == left
         assert sorted(worker.poll() is None for worker in workers) == [False, True]
