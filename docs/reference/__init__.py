@@ -1,0 +1,1 @@
+"""`make docs`: the pages and the reference of both libraries."""
