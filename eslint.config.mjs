@@ -23,4 +23,8 @@ export default defineConfig(
     files: ["**/*.mjs"],
     languageOptions: { globals: { process: "readonly", console: "readonly" } },
   },
+  {
+    files: ["**/*.js"],
+    languageOptions: { sourceType: "commonjs", globals: { __dirname: "readonly" } },
+  },
 );

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import importlib.util
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
+
+if importlib.util.find_spec("rich") is None:
+    sys.exit("error: the bench's packages are not installed; `make bench-quick` installs them, and measures")
 
 from rich.console import Console
 
@@ -23,8 +27,9 @@ COMMANDS: Final = """
 other commands:
   python -m bench http NAME=URL [NAME=URL ...]   measure running services, endpoint by endpoint
   python -m bench diff A B                       compare two result files
-  python -m bench report RESULTS                 write report.html again from a results.json
-  python -m bench readme RESULTS                 put the figures of a results.json into README.md
+  python -m bench report RESULTS                 write the page report.html from a results.json
+  python -m bench readme RESULTS                 put the figures of a results.json into README.md, and those
+                                                 of all peers into a README.md beside it
 
 exit codes: 0; 1 a peer failed or answered wrongly; 2 bad usage; 130 Ctrl-C, with what was measured
 """

@@ -23,9 +23,16 @@ def write_port(address: str, port: int) -> None:
     partial.rename(port_file(address))
 
 
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def keep_port() -> socket.socket:
+    """A TCP port of the loopback interface that nobody listens on, and that nobody is given until this is closed.
+
+    It is bound with SO_REUSEADDR and does not listen: a server, which sets that too, can listen on the port.
+    """
+    kept = socket.socket()
+    try:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+    except OSError:
+        kept.close()
+        raise
+    return kept

@@ -58,7 +58,7 @@ PY_TO_TS_ONLY: Final[tuple[Direction, ...]] = ("py->ts",)
 PREDICT_BYTES: Final = 43
 FIRST: Final = Case("first-call", "predict", PREDICT_BYTES, calls=1, seconds=ONE_CALL_S, warmup=False)
 PREDICT: Final = Case("predict", "predict", PREDICT_BYTES, calls=20_000, seconds=0.3)
-"""The row that the figures to reach are about."""
+"""The row that the goals are about."""
 
 CASES: Final[tuple[Case, ...]] = (
     FIRST,

@@ -49,11 +49,13 @@ class CallRow(TypedDict):
     histogram: list[tuple[float, int]]
 
 
-class Figure(TypedDict):
-    """A figure to reach, and what was measured."""
+class Goal(TypedDict):
+    """A ratio, the goal that is set for it, and what was measured."""
 
     figure: str
+    """The ratio, in words."""
     asked: str
+    """The goal."""
     measured: float | None
     measured_ci: JsonInterval
     reached: bool | None
@@ -68,7 +70,7 @@ class Results(TypedDict):
     starts: list[dict[str, Any]]
     memory: list[dict[str, Any]]
     idle_cpu_percent: float | None
-    figures: list[Figure]
+    figures: list[Goal]
 
 
 class ResultsError(Exception):

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bench import machine, results
-from bench.figures import figures
+from bench.goals import goals
 from bench.peers import DEFAULT_WARMUP_S, Peer
 from bench.pinning import Cores
 from bench.results import Results
@@ -98,7 +98,7 @@ def run(plan: Plan, console: Console) -> int:
         "starts": services.starts,
         "memory": services.memory,
         "idle_cpu_percent": services.idle_cpu_percent,
-        "figures": figures(rows),
+        "figures": goals(rows),
     }
     return _keep_and_print(found, plan.folder, console, interrupted)
 

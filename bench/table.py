@@ -79,7 +79,7 @@ def table(results: Results, width: int) -> RenderableType:
         *_http(results, width),
         *_starts(results, width),
         *_memory(results, width),
-        *_figures(results, width),
+        *_goals(results, width),
     ]
     return _one_below_the_other(tables, _unmeasured(results))
 
@@ -192,20 +192,20 @@ def _memory(results: Results, width: int) -> list[Table]:
     return [fitted("Memory, MiB (proportional set size)", columns, [], width, [""] * len(cases))]
 
 
-def _figures(results: Results, width: int) -> list[Table]:
-    figures = results["figures"]
-    if not figures:
+def _goals(results: Results, width: int) -> list[Table]:
+    goals = results["figures"]
+    if not goals:
         return []
     reached = {True: "reached", False: "NOT reached", None: "not measured"}
     columns = [
-        Column("figure", [figure["figure"] for figure in figures], "left", wraps=True),
-        Column("asked", [figure["asked"] for figure in figures]),
-        Column("measured", [number(figure["measured"]) for figure in figures]),
-        Column("95 % interval", [interval(figure["measured_ci"]) for figure in figures]),
-        Column("", [reached[figure["reached"]] for figure in figures], "left"),
+        Column("ratio", [goal["figure"] for goal in goals], "left", wraps=True),
+        Column("goal", [goal["asked"] for goal in goals]),
+        Column("measured", [number(goal["measured"]) for goal in goals]),
+        Column("95 % interval", [interval(goal["measured_ci"]) for goal in goals]),
+        Column("", [reached[goal["reached"]] for goal in goals], "left"),
     ]
-    styles = ["red" if figure["reached"] is False else "" for figure in figures]
-    return [fitted("The figures to reach", columns, ["95 % interval", "asked"], width, styles)]
+    styles = ["red" if goal["reached"] is False else "" for goal in goals]
+    return [fitted("The goals", columns, ["95 % interval", "goal"], width, styles)]
 
 
 def _unmeasured(results: Results) -> list[Text]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import json
 import shutil
 import signal
 import sys
@@ -19,7 +18,7 @@ from typing import Final
 from fuzz import corpora, decoders
 from fuzz.compare import compare
 from fuzz.engines import ATHERIS, BUILD, HERE, ROOT, CannotRun, run
-from fuzz.running import Outcome, execute, fuzz
+from fuzz.running import Outcome, count, execute, fuzz
 from fuzz.targets import TARGETS, Target
 
 SECONDS: Final = 10
@@ -152,10 +151,7 @@ def _report(target: Target, outcome: Outcome) -> None:
 
 def _count(target: Target, executions: int) -> int:
     """All executions of a target on this machine, with these."""
-    totals: dict[str, int] = json.loads(TOTALS.read_text()) if TOTALS.exists() else {}
-    totals[target.name] = totals.get(target.name, 0) + executions
-    TOTALS.write_text(json.dumps(totals, indent=2) + "\n")
-    return totals[target.name]
+    return count(TOTALS, target.name, executions)
 
 
 def _matching(patterns: Sequence[str]) -> list[Target]:

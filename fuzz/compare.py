@@ -18,7 +18,7 @@ def compare(mutations: int) -> int:
     """All inputs that are kept or were found here, and mutations of each. Exit code 1 where the languages differ."""
     compile_typescript()
     code = 0
-    for name in decoders.CHECKS:
+    for name in decoders.SHARED:
         inputs = set(corpora.read(name))
         for target in TARGETS:
             if target.corpus == name and target.inputs.is_dir():

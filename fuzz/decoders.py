@@ -13,9 +13,12 @@ import importlib.util
 import os
 import random
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fuzz import corpora
 
@@ -33,54 +36,85 @@ class Finding(Exception):
     """A decoder has done what it must not."""
 
 
-def _load_instrumented() -> None:
-    """In place of the package's compiled decoder the one at $FUZZ_PLAIN_VALUES, built for a sanitizer or a fuzzer."""
-    path = os.environ.get("FUZZ_PLAIN_VALUES")
-    if path is None:
-        return
-    name = "shm_protocol._plain_values"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"FUZZ_PLAIN_VALUES={path} is no module")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
+class Refused(str):
+    """What was said where something was refused."""
+
+    __slots__ = ()
 
 
-_load_instrumented()
+class _Instrumented(MetaPathFinder):
+    """Finds in place of the package's compiled codec the one at $FUZZ_CODEC, built for a sanitizer or a fuzzer."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
+        """See MetaPathFinder."""
+        if fullname != "shm_protocol._codec":
+            return None
+        return importlib.util.spec_from_file_location(fullname, os.environ["FUZZ_CODEC"])
+
+
+if "FUZZ_CODEC" in os.environ:
+    sys.meta_path.insert(0, _Instrumented())
 # What is the same value is for the tests of the vectors to know.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "shm_protocol" / "python" / "tests"))
 
-from shm_protocol import ProtocolError, frames, handshake, values  # noqa: E402
-from shm_protocol._plain_values import DECLINED, decode_plain  # noqa: E402
+from frame_sinks import checked  # noqa: E402
+from shm_protocol import EncodeError, ProtocolError, _codec, handshake, values  # noqa: E402
+from shm_protocol.values import decoder  # noqa: E402
 from tagged import is_same  # noqa: E402
 
 from fuzz.canonical import describe  # noqa: E402  # after what it is to find
 
+_ENCODER: Final = _codec.Encoder()
+
+compared_one_in = 1
+"""Of how many inputs one is read by the decoder in Python as well. A fuzzer that waits for that each time, in code that
+reports its coverage, tries ten times fewer inputs of the compiled one, which is the one that is shipped."""
+
 
 def value(data: bytes) -> str:
-    """A value or a ProtocolError; and the compiled decoder agrees with msgpack, or declines."""
-    plain = decode_plain(data)
-    try:
-        closely = values.decode_closely(data)
-    except ProtocolError:
-        if plain is not DECLINED:
-            raise Finding(f"the compiled decoder takes what msgpack refuses: {plain!r}") from None
+    """A value or a ProtocolError; the compiled decoder and the one in Python agree, and what was read is written so
+    that it is read as the same.
+    """
+    found = _outcome(data, _codec.decode)
+    # By what it is, so that a finding is found again.
+    if zlib.crc32(data) % compared_one_in == 0 and not is_same(found, _outcome(data, decoder.decode)):
+        raise Finding(f"compiled: {found!r}, in Python: {_outcome(data, decoder.decode)!r}")
+    if type(found) is Refused:
         return REFUSED
-    if plain is not DECLINED and not is_same(plain, closely):
-        raise Finding(f"the compiled decoder says {plain!r}, msgpack {closely!r}")
+    # Read to one level more than may be written.
+    again = _outcome(found, _ENCODER.pack)
+    if type(again) is not Refused and not is_same(_codec.decode(again), found):
+        raise Finding(f"{found!r} is written as {again.hex()}")
+    return TAKEN
+
+
+def result(data: bytes) -> str:
+    """The result in the answer to call 1, which the long way finds in it as well; or left to that."""
+    found = _codec.read_result(data, 1)
+    if found is _codec.DECLINED:
+        # A longer form than needed, say: 1 as an int of 16 bits, and an array of 4 with a head of its own.
+        return REFUSED
+    frame = _outcome(data, _codec.decode)
+    is_answer = type(frame) is list and len(frame) == 4 and is_same(frame[:3], [1, 1, None])
+    if not is_answer or not is_same(found, frame[3]):
+        raise Finding(f"the direct call takes {found!r}, out of {frame!r}")
     return TAKEN
 
 
 def frame(data: bytes) -> str:
     """A frame whose fields are what they must be, or a ProtocolError."""
     try:
-        decoded = frames.decode(data)
+        checked(data)
     except ProtocolError:
         return REFUSED
-    if not 0 <= decoded[0] <= frames.LEAVE:
-        raise Finding(f"a frame of the type {decoded[0]!r} is taken")
     return TAKEN
+
+
+def _outcome(given: Any, function: Callable[[Any], Any]) -> Any:
+    try:
+        return function(given)
+    except (ProtocolError, EncodeError) as error:
+        return Refused(error)
 
 
 def hello(data: bytes) -> str:
@@ -100,7 +134,6 @@ def _handshake(data: bytes, decode_body: Callable[[bytes], object]) -> str:
         return REFUSED
     try:
         header = handshake.decode_header(data[:size])
-        handshake.check_version(header)
         body = data[size : size + header.body_bytes]
         if len(body) < header.body_bytes:
             return REFUSED
@@ -110,12 +143,15 @@ def _handshake(data: bytes, decode_body: Callable[[bytes], object]) -> str:
     return TAKEN
 
 
-CHECKS: Final[Mapping[str, Callable[[bytes], str]]] = {
+SHARED: Final[Mapping[str, Callable[[bytes], str]]] = {
     "value": value,
     "frame": frame,
     "hello": hello,
     "answer": answer,
 }
+"""By the name of the corpus: what TypeScript checks as well."""
+
+CHECKS: Final[Mapping[str, Callable[[bytes], str]]] = {**SHARED, "result": result}
 """By the name of the corpus."""
 
 

@@ -23,7 +23,7 @@ NODE: Final = ROOT / "shm_protocol" / "node"
 
 ATHERIS: Final = BUILD / "python"
 """Where `setup` installs it: the project's own environment stays as it is."""
-PLAIN_VALUES: Final = BUILD / f"_plain_values{sysconfig.get_config_var('EXT_SUFFIX')}"
+CODEC: Final = BUILD / f"_codec{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
 class CannotRun(Exception):
@@ -77,12 +77,12 @@ class Atheris:
         if not (ATHERIS / "atheris").is_dir():
             raise CannotRun("Atheris is not installed: python -m fuzz setup")
         need_clang()
-        compile_plain_values(PLAIN_VALUES, ["clang", "-fsanitize=fuzzer-no-link"])
+        compile_codec(CODEC, ["clang", "-fsanitize=fuzzer-no-link"])
 
     def command(self, check: str) -> Command:
         """A Python that finds Atheris and the helpers of the tests."""
         path = os.pathsep.join(map(str, (ROOT, PYTHON, PYTHON / "tests", ATHERIS)))
-        environment = {"PYTHONPATH": path, "FUZZ_PLAIN_VALUES": str(PLAIN_VALUES)}
+        environment = {"PYTHONPATH": path, "FUZZ_CODEC": str(CODEC)}
         return Command([sys.executable, str(HERE / "under_atheris.py")], {**environment, "FUZZ_CHECK": check})
 
 
@@ -123,9 +123,9 @@ def compile_typescript() -> None:
     run("npx", "--no-install", "tsc", "-p", str(NODE / "test" / "tsconfig.json"))
 
 
-def compile_plain_values(output: Path, compiler: Sequence[str]) -> None:
+def compile_codec(output: Path, compiler: Sequence[str]) -> None:
     """Build the compiled decoder with another compiler or for a sanitizer. Raises CannotRun."""
-    source = PYTHON / "shm_protocol" / "_plain_values.c"
+    source = PYTHON / "shm_protocol" / "_codec.c"
     if not source.exists():
         raise CannotRun(f"{source.relative_to(ROOT)} is not there: make setup")
     if output.exists() and output.stat().st_mtime > source.stat().st_mtime:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import re
 import signal
@@ -88,6 +90,21 @@ def execute(target: Target, folders: Sequence[Path], options: Sequence[str], log
             if child.poll() is None:
                 child.kill()
                 child.wait()
+
+
+def count(totals: Path, name: str, executions: int) -> int:
+    """Add to what `totals` says of this name, and give the sum. Others may do the same at the same time."""
+    totals.parent.mkdir(parents=True, exist_ok=True)
+    with totals.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        sums: dict[str, int] = json.loads(file.read() or "{}")
+        sums[name] = sums.get(name, 0) + executions
+        file.truncate(0)
+        file.write(json.dumps(sums, indent=2) + "\n")
+        # Before the lock is let go of.
+        file.flush()
+    return sums[name]
 
 
 def _report_in(lines: Sequence[str]) -> str:

@@ -68,5 +68,6 @@ TARGETS: Final[Sequence[Target]] = (
     Target("core", "altered", _CORE, 600, "a segment altered between and within the channel's steps"),
     Target("core", "raced", _CORE, 130, "a segment that another thread writes into meanwhile"),
     *(Target("python", corpus, _PYTHON, size, about) for corpus, size, about in _DECODERS),
+    Target("python", "result", _PYTHON, 2048, "bytes as the answer that a direct call waits for"),
     *(Target("typescript", corpus, _TYPESCRIPT, size, about) for corpus, size, about in _DECODERS),
 )

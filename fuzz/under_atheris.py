@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Final
 
 import atheris
 
@@ -11,12 +12,16 @@ import atheris
 sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)
 import atheris.core_with_libfuzzer  # noqa: E402
 
-with atheris.instrument_imports(include=["shm_protocol.values", "shm_protocol.frames", "shm_protocol.handshake"]):
+COMPARED_ONE_IN: Final = 32
+SEEN: Final = ("values.decoder", "values.ext_types", "frames", "handshake")
+
+with atheris.instrument_imports(include=[f"shm_protocol.{module}" for module in SEEN]):
     from fuzz import decoders
 
 
 def main() -> None:
     """Fuzz until an option says that it is enough."""
+    decoders.compared_one_in = COMPARED_ONE_IN
     check = decoders.CHECKS[os.environ["FUZZ_CHECK"]]
 
     def run_once(data: bytes) -> None:

@@ -18,11 +18,11 @@ const RETRY_SOON = { "Retry-After": "1" };
 
 /** What an HTTP client is told when a call to Python fails. The log gets the rest, with the remote stack. */
 export function fromBridgeError(error: BridgeError): HttpError {
-  // Every value sent comes from the request.
-  if (error instanceof EncodeError) {
+  // Every value sent comes from the request. What Python says of its own result is Python's fault.
+  if (error instanceof EncodeError && !error.fromPeer) {
     return new HttpError(400, error.message);
   }
-  if (error instanceof MessageTooLarge) {
+  if (error instanceof MessageTooLarge && !error.fromPeer) {
     return new HttpError(413, error.message);
   }
   const fields = error instanceof RemoteError ? { stack: error.remoteStack } : {};
@@ -38,6 +38,9 @@ export function fromBridgeError(error: BridgeError): HttpError {
   }
   if (error instanceof CallTimeout) {
     return new HttpError(504, "Python did not answer in time");
+  }
+  if (error instanceof EncodeError || error instanceof MessageTooLarge) {
+    return new HttpError(502, "Python's answer could not be sent");
   }
   return new HttpError(500, "Internal server error");
 }

@@ -1,12 +1,17 @@
-import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Duplex } from "node:stream";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 
 import { BridgeError } from "@shm-polyglot/protocol";
 
 import { fromBridgeError } from "./bridge_errors";
+import { endWith, send } from "./http_answers";
 import { HttpError } from "./http_error";
+import { Refusals } from "./http_refusals";
+import { isTooLarge } from "./json_body";
 import { log } from "./log";
 import type { Language, Metrics } from "./metrics";
+import { Pipelines } from "./pipelines";
+import { asksToClose, expectsContinue, PARSER_LIMITS, readHead } from "./request_head";
 
 /** What a route answers; `body` becomes JSON. */
 export interface Answer {
@@ -23,26 +28,8 @@ export interface Route {
   handle(request: IncomingMessage, query: URLSearchParams): Promise<Answer> | Answer;
 }
 
-const CORS = {
-  "Access-Control-Allow-Origin": "*",
-  "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-  "Access-Control-Allow-Headers": "Content-Type",
-} as const;
-
 /** How often Node looks for requests that have taken too long. */
 const CHECK_EVERY_MS = 500;
-
-/** How long a client may take to take its answer, as with the Flask app. */
-const SEND_TIMEOUT_MS = 5_000;
-
-/** How long a client that was refused may take to close its end (RFC 9112 section 9.6), as with the Flask app. */
-const LINGER_MS = 2_000;
-
-/** What Node's parser refuses before there is a request, by error code; anything else is a 400. */
-const PARSER_ERRORS: Readonly<Record<string, number>> = {
-  HPE_HEADER_OVERFLOW: 431,
-  ERR_HTTP_REQUEST_TIMEOUT: 408,
-};
 
 /**
  * The HTTP server: finds the route, sends its answer or its error as JSON, and counts it. Not yet listening. A client
@@ -53,27 +40,48 @@ export function createHttpServer(routes: readonly Route[], metrics: Metrics, req
   const options = {
     requestTimeout: requestTimeoutMs,
     connectionsCheckingInterval: CHECK_EVERY_MS,
-    // Node's own refusal has no body: `requireHost` looks instead.
+    maxHeaderSize: PARSER_LIMITS.maxHeaderSize,
+    // Node's own refusal has no body: `readHead` looks instead.
     requireHostHeader: false,
   };
-  const server = createServer(options, (request, response) => {
-    // Once the server is stopping, a client has its answer and then has to go.
-    response.shouldKeepAlive &&= server.listening;
-    void serve(table, metrics, request, response);
-  });
-  // Else Node sends a 417 without a body.
-  server.on("checkExpectation", (request, response) => {
-    response.shouldKeepAlive &&= server.listening;
-    send(response, 417, { error: `Unable to comply with expectation: ${request.headers.expect}` });
-  });
+  const refusals = new Refusals();
+  const pipelines = new Pipelines();
+  const answer = (request: IncomingMessage, response: ServerResponse): void => {
+    if (refusals.hasEnded(request.socket)) return;
+    refusals.owe(request, response);
+    pipelines.enter(request, response, () => {
+      // Once the server is stopping, a client has its answer and then has to go.
+      // Node's parser loses what follows a request with Upgrade in one packet, also where nobody upgrades.
+      response.shouldKeepAlive &&= server.listening && request.headers.upgrade === undefined && !asksToClose(request);
+      void serve(table, metrics, refusals, request, response);
+    });
+  };
+  const server = createServer(options, answer);
+  server.maxHeadersCount = PARSER_LIMITS.maxHeadersCount;
+  // RFC 9112 section 9.6: a client that has sent its last request may close its half of the connection.
+  Object.assign(server, { httpAllowHalfOpen: true });
+  // Else Node sends 100 before anybody has looked at the request, and a 417 without a body.
+  server.on("checkContinue", answer).on("checkExpectation", answer);
   // Else Node closes the connection without an answer.
-  server.on("connect", (_request, socket) => { endWith(socket, 405, "Method not allowed"); });
-  server.on("clientError", refuse);
+  server.on("connect", (_request, socket) => {
+    refusals.end(socket);
+    refusals.afterOwed(socket, () => { endWith(socket, 405, "Method not allowed"); });
+  });
+  server.on("clientError", (error, socket) => { refusals.refuse(error, socket); });
+  server.on("timeout", dropIfSilent);
   server.once("listening", () => {
     // A connection could not be accepted (accept(2)): up to libuv 1.44 Node says so, later it only tries again.
     server.on("error", (error) => { log.error("the listening socket failed", { error: error.message }); });
   });
   return server;
+}
+
+/** A request may have come in time while the event loop was held: timers go before it. */
+function dropIfSilent(socket: Socket): void {
+  const { bytesRead } = socket;
+  setImmediate(() => {
+    if (socket.bytesRead === bytesRead) socket.destroy();
+  });
 }
 
 function byPath(routes: readonly Route[]): Map<string, Map<string, Route>> {
@@ -89,35 +97,29 @@ function byPath(routes: readonly Route[]): Map<string, Map<string, Route>> {
 async function serve(
   table: Map<string, Map<string, Route>>,
   metrics: Metrics,
+  refusals: Refusals,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   const start = performance.now();
   let language: Language = "typescript";
   try {
-    requireHost(request);
+    const { path, query } = readHead(request);
     if (request.method === "OPTIONS") {
-      response.writeHead(200, { ...CORS, "Content-Length": "0" }).end();
+      send(response, 200, undefined);
       return;
     }
-    const [path = "", query = ""] = (request.url ?? "").split("?", 2);
     const route = find(table, path, request.method ?? "");
     language = route.language;
-    const { status = 200, body } = await route.handle(request, new URLSearchParams(query));
+    if (expectsContinue(request) && !isTooLarge(request)) response.writeContinue();
+    const { status = 200, body } = await route.handle(request, query);
     send(response, status, body);
   } catch (error) {
     const { status, message, headers } = toHttpError(error, request);
+    if (headers["Connection"] === "close") refusals.end(request.socket);
     send(response, status, { error: message }, headers);
   }
   metrics.recordRequest(language, performance.now() - start);
-}
-
-/** RFC 9112 section 3.2: a proxy in front may have taken another host for the request's than we would. */
-function requireHost(request: IncomingMessage): void {
-  const hosts = request.headersDistinct["host"]?.length ?? 0;
-  if (hosts > 1 || (hosts === 0 && request.httpVersion === "1.1")) {
-    throw new HttpError(400, `A request must have one Host header, this one has ${hosts}`);
-  }
 }
 
 function find(table: Map<string, Map<string, Route>>, path: string, method: string): Route {
@@ -151,47 +153,4 @@ function toHttpError(error: unknown, request: IncomingMessage): HttpError {
 
 function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));
-}
-
-function send(response: ServerResponse, status: number, body: unknown, headers: Readonly<Record<string, string>> = {}) {
-  const text = JSON.stringify(body);
-  response
-    .writeHead(status, {
-      ...CORS,
-      "Content-Type": "application/json",
-      "Content-Length": String(Buffer.byteLength(text)),
-      ...headers,
-    })
-    .end(text);
-  if (response.socket === null) {
-    // Answers to requests that came before it go first.
-    response.once("socket", () => { dropUnlessTaken(response); });
-  } else {
-    dropUnlessTaken(response);
-  }
-}
-
-function dropUnlessTaken(response: ServerResponse): void {
-  const timer = setTimeout(() => response.destroy(), SEND_TIMEOUT_MS);
-  response.once("close", () => { clearTimeout(timer); });
-}
-
-function refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (!socket.writable || error.code === "ECONNRESET") {
-    socket.destroy();
-    return;
-  }
-  const status = PARSER_ERRORS[error.code ?? ""] ?? 400;
-  endWith(socket, status, STATUS_CODES[status] ?? "");
-}
-
-/** Answer where there is no response to do it with, and close. */
-function endWith(socket: Duplex, status: number, message: string): void {
-  const reason = STATUS_CODES[status] ?? "";
-  const body = JSON.stringify({ error: message });
-  const headers = { ...CORS, "Content-Type": "application/json", "Content-Length": body.length, Connection: "close" };
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.end(`HTTP/1.1 ${status} ${reason}\r\n${lines.join("")}\r\n${body}`);
-  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
-  socket.once("close", () => { clearTimeout(timer); });
 }

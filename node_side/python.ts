@@ -21,14 +21,9 @@ export class Python {
     private readonly timeoutMs: number,
   ) {}
 
-  /** The worker that has least to do; undefined if none is attached. */
+  /** The worker that predicts and has least to do; undefined if none is attached. */
   leastBusyWorker(): ConnectionInfo | undefined {
-    return this.bridge.connections
-      .filter(({ role }) => role === "worker")
-      .reduce<ConnectionInfo | undefined>(
-        (best, worker) => (best === undefined || worker.outstanding < best.outstanding ? worker : best),
-        undefined,
-      );
+    return this.bridge.leastBusyWorker("ml_service.predict");
   }
 
   predict(text: string): Promise<Prediction> {

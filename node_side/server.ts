@@ -5,7 +5,9 @@ import { once } from "node:events";
 
 import { listen, type Bridge } from "@shm-polyglot/protocol";
 
+import { bridgeLog } from "./bridge_log";
 import { createHttpServer } from "./http_server";
+import { segment } from "./in_turns";
 import { log } from "./log";
 import { Metrics } from "./metrics";
 import { Python } from "./python";
@@ -21,7 +23,7 @@ const CLOSE_IDLE_EVERY_MS = 50;
 
 async function main(): Promise<void> {
   const settings = loadSettings(process.env);
-  const bridge = await listen({ expose: { typescript_utils }, log });
+  const bridge = await listen({ expose: { typescript_utils: { ...typescript_utils, segment } }, log: bridgeLog });
   const metrics = new Metrics();
   const python = new Python(bridge, metrics, settings.callTimeoutMs);
   const routes = [...statusRoutes(bridge, metrics), ...predictionRoutes(python), benchmarkRoute(python)];

@@ -14,14 +14,15 @@ export interface Settings {
   requestTimeoutMs: number;
 }
 
-const WHOLE = /^\d+$/;
-const DECIMAL = /^\d*\.?\d+$/;
+/** What Python's settings take as well. */
+const INTEGER = /^[0-9]{1,15}$/;
+const DECIMAL = /^(?:[0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15})$/;
 
-/** Reads the settings. Throws SettingError. */
+/** Reads the settings; a variable that is empty counts as unset. Throws SettingError. */
 export function loadSettings(environment: NodeJS.ProcessEnv): Settings {
   return {
-    host: environment["SHM_POLYGLOT_NODE_HOST"] ?? "127.0.0.1",
-    port: numberFrom(environment, "SHM_POLYGLOT_NODE_PORT", 3000, 1, 65535, WHOLE),
+    host: environment["SHM_POLYGLOT_NODE_HOST"] || "127.0.0.1",
+    port: numberFrom(environment, "SHM_POLYGLOT_NODE_PORT", 3000, 1, 65535, INTEGER),
     callTimeoutMs: 1000 * numberFrom(environment, "SHM_POLYGLOT_CALL_TIMEOUT", 5, 0.001, 3600, DECIMAL),
     requestTimeoutMs: 1000 * numberFrom(environment, "SHM_POLYGLOT_REQUEST_TIMEOUT", 10, 0.1, 3600, DECIMAL),
   };
@@ -36,12 +37,18 @@ function numberFrom(
   form: RegExp,
 ): number {
   const text = environment[name];
-  if (text === undefined) {
+  if (!text) {
     return fallback;
   }
   const value = form.test(text) ? Number(text) : NaN;
   if (!(value >= low && value <= high)) {
-    throw new SettingError(`${name}=${JSON.stringify(text)}: must be a number from ${low} to ${high}`);
+    const kind = form === INTEGER ? "an integer" : "a number";
+    throw new SettingError(`${name}=${quoted(text)}: must be ${kind} from ${low} to ${high}`);
   }
   return value;
+}
+
+/** In quotes, and printable in any terminal. */
+function quoted(text: string): string {
+  return JSON.stringify(text).replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

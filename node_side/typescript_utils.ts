@@ -3,8 +3,29 @@
  * What Intl finds wrong with a locale, currency or zone crosses to Python as it is: a RangeError or TypeError.
  */
 
-/** A text as a part of a URL: lower case, no accents, one hyphen between words. Letters of any script are kept. */
+import { piecesOf, type SegmentOptions } from "./segmenting";
+import { requireShort } from "./short_options";
+
+export type { SegmentOptions };
+
+/** The longest text that becomes a slug, in UTF-16 units. */
+const MAX_SLUG_TEXT = 10_000;
+
+/** More accents on one letter than this take Unicode's normalization time that is quadratic in their number. */
+const MAX_MARKS = 100;
+const TOO_MANY_MARKS = new RegExp(`\\p{M}{${MAX_MARKS + 1}}`, "u");
+
+/**
+ * A text as a part of a URL: lower case, no accents, one hyphen between words. Letters of any script are kept. Throws
+ * RangeError for a text of more than 10,000 characters and for one with more than 100 accents on a letter.
+ */
 export function slugify(text: string): string {
+  if (text.length > MAX_SLUG_TEXT) {
+    throw new RangeError(`text must have at most ${MAX_SLUG_TEXT} characters, this one has ${text.length}`);
+  }
+  if (TOO_MANY_MARKS.test(text)) {
+    throw new RangeError(`text must have at most ${MAX_MARKS} accents on a letter`);
+  }
   return text
     .normalize("NFKD")
     .replace(/[\u0300-\u036f]/gu, "")
@@ -31,6 +52,7 @@ export interface NumberOptions {
 
 /** A number as Intl.NumberFormat writes it. Throws RangeError or TypeError for options that Intl does not take. */
 export function formatNumber(value: number | bigint, { locale, ...options }: NumberOptions): Formatted {
+  requireShort({ locale, ...options });
   const format = new Intl.NumberFormat(locale, options);
   return { formatted: format.format(value), locale: format.resolvedOptions().locale };
 }
@@ -44,21 +66,16 @@ export interface DateOptions {
 
 /** Day and time of day as Intl.DateTimeFormat writes them. Throws RangeError for a bad locale or zone. */
 export function formatDate(date: Date, { locale, timeZone = "UTC" }: DateOptions): Formatted {
+  requireShort({ locale, timeZone });
   const format = new Intl.DateTimeFormat(locale, { dateStyle: "long", timeStyle: "short", timeZone });
   return { formatted: format.format(date), locale: format.resolvedOptions().locale };
 }
 
-export interface SegmentOptions {
-  /** A BCP 47 tag; the one of the process if left out. */
-  locale?: string;
-  /** `word` if left out. */
-  granularity?: "word" | "sentence" | "grapheme";
-}
-
 /**
  * A text cut by Intl.Segmenter; joined together, the segments are the text again. Words of scripts that are written
- * without spaces (Chinese, Japanese, Thai) are found by dictionary. Throws RangeError for a bad locale or granularity.
+ * without spaces (Chinese, Japanese, Thai) are found by dictionary. Throws RangeError for a bad locale or granularity and
+ * for a text that is too long (see segmenting.ts).
  */
-export function segment(text: string, { locale, granularity = "word" }: SegmentOptions = {}): string[] {
-  return Array.from(new Intl.Segmenter(locale, { granularity }).segment(text), (part) => part.segment);
+export function segment(text: string, options?: SegmentOptions): string[] {
+  return [...piecesOf(text, options)].flat();
 }

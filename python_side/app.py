@@ -12,8 +12,9 @@ from werkzeug.exceptions import HTTPException
 
 from python_side import logs, predictions, quickstart, status, typescript_routes
 from python_side.bridge_errors import on_bridge_error
-from python_side.http_errors import on_http_error, on_malformed_request, require_host
+from python_side.http_errors import on_http_error, on_malformed_request
 from python_side.json_body import MAX_BODY_BYTES
+from python_side.request_head import as_plain_http, refuse_head
 
 
 class JsonInOrder(DefaultJSONProvider):
@@ -33,10 +34,11 @@ def create_app() -> Flask:
     app.url_map.merge_slashes = False
     for routes in (status.routes, predictions.routes, typescript_routes.routes, quickstart.routes):
         app.register_blueprint(routes)
-    app.before_request(require_host)
+    app.before_request(refuse_head)
     app.register_error_handler(HTTPException, on_http_error)
     app.register_error_handler(ParseException, on_malformed_request)
     app.register_error_handler(BridgeError, on_bridge_error)
+    app.wsgi_app = as_plain_http(app.wsgi_app)  # type: ignore[method-assign, assignment]
     return app
 
 

@@ -1,10 +1,9 @@
 """The way from this process to TypeScript, whatever server runs the app.
 
-Under BridgeWorker it is the worker's own connection. Under any other server (`flask run`, plain `gunicorn`) it is a
-pool of connections, made at the first call; TypeScript cannot call such a process.
+Under BridgeWorker it is the worker's own client (gunicorn_conf.py). Elsewhere it is one of this process, by which
+TypeScript cannot call it, but for calls back while a call waits.
 """
 
-import threading
 from typing import Any, Final, Protocol
 
 import shm_protocol
@@ -13,19 +12,20 @@ from python_side import settings
 
 SETTINGS: Final = settings.load()
 
+DIAL_TIMEOUT_S: Final = 2.0
+
 
 class Node(Protocol):
-    """What can call TypeScript: the worker's connection or the pool."""
+    """What can call TypeScript."""
 
     def call(self, method: str, *args: Any, timeout: float) -> Any:
         """Calls an exposed TypeScript function and waits at most `timeout` seconds. Raises BridgeError."""
 
 
 class _Process:
-    """What this process has opened."""
+    """What this process calls TypeScript with."""
 
-    node: Node | None = None
-    opening: Final = threading.Lock()
+    node: Node = shm_protocol.connect(name="flask", timeout=DIAL_TIMEOUT_S, lazy=True)
 
 
 def use(node: Node) -> None:
@@ -34,14 +34,10 @@ def use(node: Node) -> None:
 
 
 def get_node() -> Node:
-    """The way to TypeScript. Raises PeerUnavailable when it must be opened and nobody listens."""
-    if _Process.node is None:
-        with _Process.opening:
-            if _Process.node is None:
-                _Process.node = shm_protocol.connect(name="flask")
+    """The way to TypeScript."""
     return _Process.node
 
 
 def call(method: str, *args: Any, timeout: float = SETTINGS.call_timeout) -> Any:
     """Calls an exposed TypeScript function. Raises BridgeError."""
-    return get_node().call(method, *args, timeout=timeout)
+    return _Process.node.call(method, *args, timeout=timeout)

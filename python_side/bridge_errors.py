@@ -25,10 +25,10 @@ RETRY_AFTER_S: Final = "1"
 
 def on_bridge_error(error: BridgeError) -> ResponseReturnValue:
     """The answer to a request whose call to TypeScript failed."""
-    # Every value sent comes from the request.
-    if isinstance(error, EncodeError):
+    # Every value sent comes from the request. What TypeScript says of its own result is TypeScript's fault.
+    if isinstance(error, EncodeError) and not error.from_peer:
         return jsonify(error=str(error)), 400
-    if isinstance(error, MessageTooLarge):
+    if isinstance(error, MessageTooLarge) and not error.from_peer:
         return jsonify(error=str(error)), 413
     stack = f"\n{error.stack}" if isinstance(error, RemoteError) else ""
     logger.error("call to TypeScript failed: %s: %s%s", error.code, error, stack)
@@ -41,6 +41,8 @@ def on_bridge_error(error: BridgeError) -> ResponseReturnValue:
             return _unavailable("Too many calls to the TypeScript server are waiting")
         case CallTimeout():
             return jsonify(error="The TypeScript server did not answer in time"), 504
+        case EncodeError() | MessageTooLarge():
+            return jsonify(error="The TypeScript server's answer could not be sent"), 502
         case _:
             return jsonify(error="Internal server error"), 500
 

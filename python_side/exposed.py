@@ -1,28 +1,14 @@
-"""What TypeScript may call in this process, by name."""
+"""What TypeScript may call in a worker, by name: `shm_expose` of gunicorn_conf.py."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
-from python_side import benchmark, counters, ml_service
-from python_side.counters import Counter
-from python_side.ml_service import Prediction
+from python_side import benchmark, counted_model
 
-
-def predict(text: str) -> Prediction:
-    """ml_service.predict, counted: /stats tells of every prediction, whoever asked."""
-    prediction = ml_service.predict(text)
-    counters.service.add(Counter.PREDICTIONS)
-    return prediction
-
-
-def predict_batch(texts: Sequence[str]) -> list[Prediction]:
-    """ml_service.predict_batch, counted."""
-    predictions = ml_service.predict_batch(texts)
-    counters.service.add(Counter.PREDICTIONS, len(predictions))
-    return predictions
-
-
-EXPOSED: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
-    "ml_service": {"predict": predict, "predict_batch": predict_batch},
+EXPOSED: Final[dict[str, dict[str, Callable[..., Any]]]] = {
+    "ml_service": {"predict": counted_model.predict, "predict_batch": counted_model.predict_batch},
     "benchmark": {"time_typescript_calls": benchmark.time_typescript_calls},
 }
+
+ML_SERVICE: Final = EXPOSED["ml_service"]
+BENCHMARK: Final = EXPOSED["benchmark"]

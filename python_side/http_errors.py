@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from flask import jsonify, request
+from flask import Response, jsonify
 from flask.typing import ResponseReturnValue
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, MethodNotAllowed
+from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed
 
 from python_side.json_body import MAX_BODY_BYTES
 
@@ -17,26 +17,22 @@ MESSAGES: Final = {
 }
 
 
-def require_host() -> None:
-    """Raises BadRequest for an HTTP/1.1 request without `Host` (RFC 9112 section 3.2). More than one is gunicorn's to
-    refuse.
-    """
-    if "HTTP_HOST" not in request.environ and request.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
-        raise BadRequest("A request must have one Host header, this one has 0")
+CLOSING: Final = {"Connection": "close"}
+"""For an answer to a request of which some is left unread. A server that has a say of its own in this ignores it."""
 
 
 def on_malformed_request(error: ParseException) -> ResponseReturnValue:
     """The answer to a request whose body gunicorn's parser cannot read: broken chunks, for example."""
-    return jsonify(error=f"Malformed request: {error}"), 400
+    return jsonify(error=f"Malformed request: {error}"), 400, CLOSING
 
 
-def on_http_error(error: HTTPException) -> ResponseReturnValue:
+def on_http_error(error: HTTPException) -> tuple[Response, int, dict[str, str]]:
     """The answer to a request that ended in an HTTP error."""
     if isinstance(error, ClientDisconnected):
         # The worker stops reading a body after a time (http_connection.py), which Werkzeug takes for a lost client.
-        return jsonify(error="The request body did not arrive in time"), 408
+        return jsonify(error="The request body did not arrive in time"), 408, {}
     status = error.code or 500
-    headers = {}
+    headers = dict(CLOSING) if status == 413 else {}
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.valid_methods or ())
     return jsonify(error=MESSAGES.get(status) or error.description or error.name), status, headers

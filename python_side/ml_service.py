@@ -48,7 +48,7 @@ class SentimentModel:
         }
 
     def predict_batch(self, texts: Sequence[str]) -> list[Prediction]:
-        """The sentiment of each text, in order. Raises TypeError for what is no list of str, naming the index."""
+        """The sentiment of each text, in order. Raises TypeError for anything but a list of str, naming the index."""
         if not isinstance(texts, (list, tuple)):
             raise TypeError(f"texts must be a list, not {type(texts).__name__}")
         for index, text in enumerate(texts):

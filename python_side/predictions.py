@@ -7,9 +7,8 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest
 
-from python_side import counters, ml_service
-from python_side.counters import Counter
-from python_side.json_body import json_object, required_text
+from python_side import counted_model, ml_service
+from python_side.json_body import as_text, json_object, required_text
 
 MAX_BATCH: Final = 100
 
@@ -20,17 +19,16 @@ routes: Final = Blueprint("predictions", __name__)
 def predict() -> ResponseReturnValue:
     """The sentiment of one text."""
     text = required_text(json_object("Missing text field"))
-    prediction = ml_service.predict(text)
-    counters.service.add(Counter.PREDICTIONS)
-    return jsonify(text=text, prediction=prediction, model=ml_service.MODEL, timestamp=_now())
+    if not text:
+        raise BadRequest("Missing text field")
+    return jsonify(text=text, prediction=counted_model.predict(text), model=ml_service.MODEL, timestamp=_now())
 
 
 @routes.post("/api/batch")
 def batch() -> ResponseReturnValue:
     """The sentiment of each of up to MAX_BATCH texts."""
     texts = _texts(json_object("Missing texts array"))
-    predictions = ml_service.predict_batch(texts)
-    counters.service.add(Counter.PREDICTIONS, len(texts))
+    predictions = counted_model.predict_batch(texts)
     results = [{"text": text, "prediction": prediction} for text, prediction in zip(texts, predictions, strict=True)]
     return jsonify(results=results, count=len(results), model=ml_service.MODEL, timestamp=_now())
 
@@ -43,12 +41,7 @@ def _texts(body: dict[str, object]) -> list[str]:
         raise BadRequest("texts must be an array")
     if len(values) > MAX_BATCH:
         raise BadRequest(f"Maximum {MAX_BATCH} texts per batch")
-    texts = []
-    for index, value in enumerate(values):
-        if not isinstance(value, str):
-            raise BadRequest(f"texts[{index}] must be a string")
-        texts.append(value)
-    return texts
+    return [as_text(value, f"texts[{index}]") for index, value in enumerate(values)]
 
 
 def _now() -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-TIMEOUT_S: Final = 60.0
+TIMEOUT_S: Final = 200.0
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """HTTP by the byte, for clients that do not behave."""
 
+import http
 import socket
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from services import HANG_S
+import http_client
+from services import HANG_S, Services
 
 BODY: Final = b'{"text":"I love this great product"}'
 LENGTH: Final = b"Content-Length: %d" % len(BODY)
@@ -26,8 +28,9 @@ def connect(url: str, receive_bytes: int = 0) -> socket.socket:
     return sock
 
 
-def read_answer(sock: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of one answer, and not a byte of what follows it. Names of headers are in lower case."""
+def read_answer(sock: socket.socket, *, has_body: bool = True) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of one answer, and not a byte of what follows it. Names of headers are in lower case. An
+    answer to HEAD has no body, whatever it announces."""
     with sock.makefile("rb", buffering=0) as stream:
         status = int(stream.readline().split()[1])
         headers = {}
@@ -35,12 +38,27 @@ def read_answer(sock: socket.socket) -> tuple[int, dict[str, str], bytes]:
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
         body = b""
-        length = int(headers.get("content-length", 0))
+        length = int(headers.get("content-length", 0)) if has_body else 0
         while len(body) < length:
             data = stream.read(length - len(body))
             assert data, "the answer is cut off"
             body += data
     return status, headers, body
+
+
+def post_until_in_time(services: Services, url: str, json: object) -> int:
+    """The status of a request that has arrived in the time that a server gives a client.
+
+    Where that is short, a machine that stands still for as long gets a 408, and asks again.
+    """
+    statuses: list[int] = []
+
+    def is_in_time() -> bool:
+        statuses.append(http_client.post(url, json).status)
+        return statuses[-1] != http.HTTPStatus.REQUEST_TIMEOUT
+
+    services.wait_until(is_in_time, f"a request to {url} arrives in time")
+    return statuses[-1]
 
 
 def is_at_end(sock: socket.socket) -> bool:

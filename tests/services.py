@@ -28,14 +28,19 @@ from typing import Final, Literal, Self
 
 import http_client
 import pytest
+import shm_protocol
+from shm_protocol import counters
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 GUNICORN: Final = (sys.executable, "-m", "gunicorn", "-c", "python_side/gunicorn_conf.py")
 NODE: Final = ("node_modules/.bin/ts-node", "node_side/server.ts")
 SHARED_MEMORY: Final = Path("/dev/shm")
 
-HANG_S: Final = 60.0
-"""Guards against waiting for ever; nothing should ever take so long."""
+HANG_S: Final = 200.0
+"""Guards against waiting for ever; nothing should ever take so long, however slow the machine."""
+
+_kept_ports: Final[list[socket.socket]] = []
+"""The sockets of `free_ports`."""
 
 SEGMENT: Final = re.compile(r"/dev/shm/(shm-polyglot-[0-9a-f]{32})")
 
@@ -64,7 +69,7 @@ class Services:
     ) -> None:
         self.workers = workers
         self.directory = Path(tempfile.mkdtemp(prefix="shmp-"))
-        self._bridge_directory = self.directory / "run"
+        self.bridge_directory = self.directory / "run"
         self._sides = sides
         self._attaches = attaches
         self._processes: dict[Side, subprocess.Popen[bytes]] = {}
@@ -76,7 +81,7 @@ class Services:
         self.node_url = f"http://127.0.0.1:{node_port}"
         self._env = {
             **os.environ,
-            "SHM_POLYGLOT_DIR": str(self._bridge_directory),
+            "SHM_POLYGLOT_DIR": str(self.bridge_directory),
             "SHM_POLYGLOT_TRANSPORT": transport,
             "SHM_POLYGLOT_PYTHON_PORT": str(python_port),
             "SHM_POLYGLOT_NODE_PORT": str(node_port),
@@ -185,6 +190,11 @@ class Services:
         names = self._segments & shared_memory_names()
         assert not names, f"left in {SHARED_MEMORY}: {names}"
 
+    def calls_under_way(self) -> int:
+        """Calls of Node's that its workers have not answered."""
+        with shm_protocol.connect(self.bridge_directory / "node.sock") as asking:
+            return sum(one.outstanding for one in counters.parse(asking.call(counters.METHOD)) if one.role == "worker")
+
     @property
     def python_pid(self) -> int:
         """The process id of gunicorn's arbiter."""
@@ -247,7 +257,7 @@ class Services:
 
     def _living(self) -> list[int]:
         """The processes that were started with this pair's directory in their environment, whoever started them."""
-        mark = f"SHM_POLYGLOT_DIR={self._bridge_directory}".encode()
+        mark = f"SHM_POLYGLOT_DIR={self.bridge_directory}".encode()
         return [pid for pid in pids() if mark in read(pid, "environ").split(b"\0")]
 
 
@@ -267,13 +277,51 @@ def shared_memory_names() -> set[str]:
     return {path.name for path in SHARED_MEMORY.glob("shm-polyglot-*")}
 
 
+def freeze(pid: int) -> None:
+    """Stop a process: all of its threads, one of which may run on for a moment after the signal and answer a call."""
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + HANG_S
+    while not all(_is_stopped(thread) for thread in Path(f"/proc/{pid}/task").iterdir()):
+        assert time.monotonic() < deadline, f"the process {pid} has not stopped"
+        time.sleep(0.001)
+
+
+def _is_stopped(thread: Path) -> bool:
+    try:
+        return thread.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # it has ended meanwhile
+
+
 def free_ports(count: int) -> list[int]:
-    """TCP ports of 127.0.0.1 that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
+    """TCP ports of 127.0.0.1 that nobody listens on, and that the system gives to nobody else while this process lives.
+
+    Each stays bound here with SO_REUSEADDR, without listening: a server, which sets that too, can listen on it; nobody
+    who binds any port or connects from any gets it.
+    """
+    sockets = []
+    for _ in range(count):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", 0))
+        sockets.append(sock)
+    _kept_ports.extend(sockets)
+    return [sock.getsockname()[1] for sock in sockets]
+
+
+@contextlib.contextmanager
+def resting_process(descriptors: Sequence[int] = ()) -> Iterator[int]:
+    """A process that does nothing, and has inherited these descriptors; its id.
+
+    What it holds stays as it is: in a process of the tests something of another test may be collected at any moment.
+    """
+    program = "print('rests', flush=True); input()"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=descriptors) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"rests\n"
+        yield process.pid
+        process.communicate(b"\n", timeout=HANG_S)
 
 
 def children(parent: int) -> list[int]:

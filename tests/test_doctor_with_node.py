@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import shm_protocol
-from services import HANG_S, ROOT
+from services import HANG_S, ROOT, freeze
 
 LIBRARY = ROOT / "shm_protocol" / "node"
 LISTEN = """
@@ -31,9 +31,14 @@ def project(tmp_path: Path) -> Path:
     """A folder in which the TypeScript library is installed, for a test to damage."""
     installed = tmp_path / "node_modules" / "@shm-polyglot" / "protocol"
     installed.mkdir(parents=True)
-    shutil.copy(LIBRARY / "package.json", installed)
-    for folder in ("dist", "build"):
+    for name in ("package.json", "index.js"):
+        shutil.copy(LIBRARY / name, installed)
+    for folder in ("dist", "src"):
         shutil.copytree(LIBRARY / folder, installed / folder)
+    # What else lies in there belongs to tests, which may be compiling it just now.
+    (installed / "build").mkdir()
+    shutil.copy(LIBRARY / "build" / "shm_protocol.node", installed / "build")
+    (tmp_path / "package.json").write_text("{}")
     return tmp_path
 
 
@@ -91,8 +96,19 @@ def test_with_both_sides_as_they_should_be_nothing_fails(project: Path, path: Pa
     for check in ("node-side", "directory", "socket", "listener", "handshake", "versions", "sharing"):
         assert found[check]["status"] == "ok", found[check]
     assert "(node " in found["handshake"]["detail"]
-    assert f"library {shm_protocol.__version__} with protocol 1.0 there" in found["versions"]["detail"]
+    assert found["handshake"]["detail"].endswith(f' answers, of the project "{project}"')
+    assert f"library {shm_protocol.__version__} with protocol 1.1 there" in found["versions"]["detail"]
     assert 'peer="shm-polyglot doctor"' in (project / "log").read_text()
+
+
+def test_another_projects_node_is_told_from_this_ones(
+    project: Path, path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("another")
+    (other / "package.json").touch()
+    with listening(project, path):
+        _, found = diagnose(other, path)
+    assert found["handshake"]["detail"].endswith(f'of the project "{project}"; this is "{other}"')
 
 
 @pytest.mark.parametrize(("transport", "status", "exit_code"), [("auto", "warning", 0), ("shm", "failed", 1)])
@@ -113,7 +129,7 @@ def test_a_dev_shm_that_node_does_not_share_is_found(
 
 def test_a_node_that_does_not_run_is_given_up_at_the_time_limit(project: Path, path: Path) -> None:
     with listening(project, path) as node:
-        node.send_signal(signal.SIGSTOP)
+        freeze(node.pid)
         code, found = diagnose(project, path, "--timeout", "0.2")
     assert code == 1
     assert found["listener"]["status"] == "ok"
@@ -150,19 +166,21 @@ def test_a_node_of_another_major_version_is_named_on_both_counts(project: Path, 
         exit_code, found = diagnose(project, path)
     assert exit_code == 1
     assert found["node-side"]["status"] == "failed"
-    assert "speaks protocol 2.0, this side 1.0" in found["node-side"]["detail"]
+    assert "speaks protocol 2.1, this side 1.1" in found["node-side"]["detail"]
     assert found["versions"]["status"] == "failed"
-    assert "VersionMismatch: the peer speaks protocol 2.0, this side 1.0" in found["versions"]["detail"]
+    assert "VersionMismatch: the peer speaks protocol 2.1, this side 1.1" in found["versions"]["detail"]
 
 
 def test_another_release_with_the_same_protocol_is_a_warning(project: Path, path: Path) -> None:
     manifest = library_of(project) / "package.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": "0.0.9"}))
+    compiled = library_of(project) / "dist" / "package_info.js"
+    compiled.write_text(compiled.read_text().replace(shm_protocol.__version__, "0.0.9"))
     with listening(project, path):
         code, found = diagnose(project, path)
     assert code == 0
     assert found["node-side"]["status"] == found["versions"]["status"] == "warning"
-    assert "library 0.0.9 with protocol 1.0 there" in found["versions"]["detail"]
+    assert "library 0.0.9 with protocol 1.1 there" in found["versions"]["detail"]
 
 
 @pytest.mark.parametrize(("transport", "status", "exit_code"), [("auto", "warning", 0), ("shm", "failed", 1)])
@@ -175,7 +193,7 @@ def test_a_missing_addon_is_found_where_it_is_installed_and_where_it_listens(
     assert code == exit_code
     assert found["node-side"]["status"] == found["sharing"]["status"] == status
     for check in ("node-side", "sharing"):
-        assert "the native addon is not built" in found[check]["detail"]
+        assert "there is no native addon for linux-" in found[check]["detail"]
 
 
 def test_an_addon_that_does_not_load_says_why(project: Path, path: Path) -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import http_client
 import pytest
-from services import Services
+from services import Services, freeze
 
 TO_TYPESCRIPT = (
     ("/api/format", {"value": 1, "locale": "de-DE"}),
@@ -78,7 +78,7 @@ def test_workers_attach_when_node_comes_later_and_again_after_it_has_gone(transp
 def test_a_worker_that_does_not_answer_is_a_504(transport: str) -> None:
     with Services(workers=1, transport=transport, env={"SHM_POLYGLOT_CALL_TIMEOUT": "0.3"}) as services:
         (worker,) = services.worker_pids()
-        os.kill(worker, signal.SIGSTOP)
+        freeze(worker)
         for path, body in TO_PYTHON:
             answer = http_client.post(services.node_url + path, body)
             assert (answer.status, answer.json()) == (504, {"error": "Python did not answer in time"})
@@ -91,7 +91,7 @@ def test_a_worker_that_does_not_answer_is_a_504(transport: str) -> None:
 
 def test_a_node_that_does_not_answer_is_a_504(transport: str) -> None:
     with Services(workers=1, transport=transport, env={"SHM_POLYGLOT_CALL_TIMEOUT": "0.3"}) as services:
-        os.kill(services.node_pid, signal.SIGSTOP)
+        freeze(services.node_pid)
         for path, body in TO_TYPESCRIPT:
             answer = http_client.post(services.python_url + path, body)
             assert (answer.status, answer.json()) == (504, {"error": "The TypeScript server did not answer in time"})
@@ -100,20 +100,18 @@ def test_a_node_that_does_not_answer_is_a_504(transport: str) -> None:
         assert health.json()["checks"]["bridge"].startswith("failed: CallTimeout: ")
         os.kill(services.node_pid, signal.SIGCONT)
         for path, body in TO_TYPESCRIPT:
-            assert http_client.post(services.python_url + path, body).status == 200
+            services.wait_until(
+                lambda path=path, body=body: http_client.post(services.python_url + path, body).status == 200,  # type: ignore[misc]  # bound now
+                "Node answers again",
+            )
 
 
 def test_a_worker_that_dies_mid_call_fails_that_call_and_the_next_goes_elsewhere(transport: str) -> None:
     with Services(workers=1, transport=transport) as services, ThreadPoolExecutor(1) as pool:
         (worker,) = services.worker_pids()
-        os.kill(worker, signal.SIGSTOP)
+        freeze(worker)
         call = pool.submit(http_client.post, f"{services.node_url}/api/predict", {"text": "x"})
-        services.wait_until(
-            lambda: http_client.get(f"{services.node_url}/api/stats").json()["pythonRequests"] == 0 and call.running(),
-            "the call is under way",
-        )
-        for _ in range(10):  # requests that come after it have been answered, so it has been sent
-            http_client.get(f"{services.node_url}/api/stats")
+        services.wait_until(lambda: services.calls_under_way() == 1, "the call is under way")
         os.kill(worker, signal.SIGKILL)
         answer = call.result()
         assert (answer.status, answer.json()) == (503, {"error": "The Python worker went away during the call"})

@@ -8,6 +8,9 @@ import http_client
 import pytest
 from services import Services, every_pair
 
+from python_side import status
+from python_side.app import app
+
 services = every_pair
 
 LIMIT = 1 << 20
@@ -42,6 +45,16 @@ def test_every_endpoint_that_index_names_exists(services: Services) -> None:
         assert http_client.request(method, services.python_url + path).status not in (404, 405), endpoint
 
 
+def test_index_names_every_route_and_no_other() -> None:
+    routes = {
+        f"{method} {rule.rule}"
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.endpoint not in ("static", "status.index")
+    }
+    assert set(status.ENDPOINTS) == routes
+
+
 def test_predict_answers_with_the_model(services: Services) -> None:
     answer = http_client.post(f"{services.python_url}/api/predict", {"text": "I love this great product"})
     body = answer.json()
@@ -53,13 +66,13 @@ def test_predict_answers_with_the_model(services: Services) -> None:
     assert datetime.fromisoformat(body["timestamp"]).tzinfo is not None
 
 
-def test_predict_takes_an_empty_text(services: Services) -> None:
-    answer = http_client.post(f"{services.python_url}/api/predict", {"text": ""})
+def test_predict_takes_a_text_without_a_word_that_it_knows(services: Services) -> None:
+    answer = http_client.post(f"{services.python_url}/api/predict", {"text": " "})
     assert (answer.status, answer.json()["prediction"]) == (200, NEUTRAL)
 
 
 def test_predict_keeps_any_unicode(services: Services) -> None:
-    text = "naïve 😀 你好 \u0000 \ud800"
+    text = "naïve 😀 你好 \u0000"
     answer = http_client.post(f"{services.python_url}/api/predict", {"text": text})
     assert (answer.status, answer.json()["text"]) == (200, text)
 
@@ -85,7 +98,7 @@ def test_predict_takes_a_content_type_with_parameters(services: Services) -> Non
         (b'{"text":', "Malformed JSON: Expecting value: line 1 column 9 (char 8)"),
         (b'{"text":NaN}', "Malformed JSON: NaN is not JSON"),
         (b'{"text":"\xff"}', "Malformed JSON: not UTF-8 at byte 9"),
-        (b"[" * 100_000, "Malformed JSON: nested too deeply"),
+        (b"[" * 100_000, "Malformed JSON: nested deeper than 500 levels"),
     ],
 )
 def test_predict_says_what_is_wrong_with_a_body(services: Services, body: bytes, message: str) -> None:
@@ -100,9 +113,9 @@ def test_predict_without_body_or_content_type_misses_the_text(services: Services
 
 
 @pytest.mark.parametrize("path", POSTS)
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "text/json"])
 def test_another_content_type_is_refused(services: Services, path: str, content_type: str) -> None:
-    headers = {"Content-Type": content_type} if content_type else {}
+    headers = {"Content-Type": content_type}
     answer = http_client.request("POST", services.python_url + path, body=b'{"text":"x"}', headers=headers)
     assert (answer.status, error_of(answer)) == (415, "The content type must be application/json")
 
@@ -240,6 +253,21 @@ def test_a_typescript_exception_is_a_400_with_its_message(
     assert (answer.status, error_of(answer)) == (400, message)
 
 
+def test_what_intl_refuses_is_no_error_in_a_log_and_has_no_stack_there() -> None:
+    with Services(workers=1) as services:
+        for url, body in (
+            ("format", {"value": 1, "locale": "not a locale"}),
+            ("segment", {"text": "a b", "locale": "not a locale"}),
+            ("slugify", {"text": "x" * 10_001}),
+        ):
+            assert http_client.post(f"{services.python_url}/api/{url}", body).status == 400
+        logs = services.logs()
+    assert logs.count(" INFO [node] a request was refused method=typescript_utils.") == 3
+    assert "ERROR" not in logs
+    assert "    at " not in logs
+    assert "Traceback" not in logs
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -319,8 +347,29 @@ def test_slugify_misses_the_text(services: Services) -> None:
 
 def test_a_text_that_cannot_cross_the_bridge_is_a_400_that_names_it(services: Services) -> None:
     answer = http_client.post(f"{services.python_url}/api/slugify", {"text": "\ud800"})
+    assert (answer.status, error_of(answer)) == (400, "text must not contain a lone surrogate")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        (
+            "/api/segment",
+            {"text": "a" * 150_000, "granularity": "grapheme"},
+            "text must have at most 100000 characters",
+        ),
+        ("/api/segment", {"text": "中" * 1001}, "text must have a space or a mark of punctuation after at most 1000"),
+        ("/api/slugify", {"text": "a" * 10_001}, "text must have at most 10000 characters, this one has 10001"),
+        ("/api/slugify", {"text": "\u0301\u0316" * 5_000}, "text must have at most 100 accents on a letter"),
+        ("/api/format", {"value": 1, "locale": "x" * 100_000}, "locale must have at most 255 characters"),
+    ],
+)
+def test_what_would_hold_node_is_a_400_that_names_the_limit(
+    services: Services, path: str, body: dict[str, object], message: str
+) -> None:
+    answer = http_client.post(services.python_url + path, body)
     assert answer.status == 400
-    assert "args[0]" in error_of(answer)
+    assert error_of(answer).startswith(message)
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/api", "/api/predict/", "/api//predict"])

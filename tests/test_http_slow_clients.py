@@ -1,12 +1,13 @@
-"""A BridgeWorker has one thread, and no client may occupy it: with one worker, others are served meanwhile."""
+"""No client may occupy a thread of a BridgeWorker: with one worker and one thread, others are served meanwhile."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
 
 import http_client
 import pytest
-from raw_http import BODY, LENGTH, POST, REQUEST, connect, is_at_end, is_held, read_answer
+from raw_http import BODY, LENGTH, POST, REQUEST, connect, is_at_end, is_held, post_until_in_time, read_answer
 from services import Services
 
 
@@ -14,14 +15,15 @@ from services import Services
 def services() -> Iterator[Services]:
     """One worker, with the routes of slow_app, that waits for the rest of a request as long as it takes."""
     patience = {"SHM_POLYGLOT_REQUEST_TIMEOUT": "3600"}
-    with Services(workers=1, env=patience, gunicorn_args=["--pythonpath", "tests", "slow_app:app"]) as running:
+    arguments = ["--threads", "1", "--pythonpath", "tests", "slow_app:app"]
+    with Services(workers=1, env=patience, gunicorn_args=arguments) as running:
         yield running
 
 
 def others_are_served(services: Services) -> bool:
     return (
         http_client.get(f"{services.python_url}/hello").status == 200
-        and http_client.post(f"{services.node_url}/api/predict", {"text": "x"}).status == 200
+        and post_until_in_time(services, f"{services.node_url}/api/predict", {"text": "x"}) == 200
     )
 
 
@@ -41,6 +43,79 @@ def test_an_unfinished_request_holds_nobody_up(services: Services, request_: byt
         assert others_are_served(services)
         sock.sendall(request_[sent:])
         assert read_answer(sock)[0] == 200
+
+
+LARGE_TEXT = b'{"text":"' + b"x" * 1_000_000 + b'"}'
+LARGE_POST = POST.replace(LENGTH, b"Content-Length: %d" % len(LARGE_TEXT)) + b"\r\n" + LARGE_TEXT
+MORE_THAN_IS_COLLECTED = b"POST /read-all HTTP/1.1\r\nHost: x\r\nContent-Length: 2097152\r\n\r\n"
+CHUNKED_POST = POST.replace(LENGTH, b"Transfer-Encoding: chunked") + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        POST + b"Expect: 100-continue\r\n\r\n",
+        CHUNKED_POST + b"10\r\nabcd\r\n\r\n",
+        CHUNKED_POST + b"ff\r\n\r\n\r\n",
+        CHUNKED_POST + b"%x\r\n%b\r\n0\r\nX: y\r\n" % (len(BODY), BODY),
+        POST.replace(LENGTH, b"Content-Length: 0000000000000000000036") + b"\r\n",
+        POST.replace(LENGTH, b"Transfer-Encoding: gzip, chunked") + b"\r\n",
+        MORE_THAN_IS_COLLECTED + b"x" * 1000,
+        MORE_THAN_IS_COLLECTED.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"),
+        LARGE_POST * 8,
+        b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /large/50000000 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /large-file HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\r\n\r\n",
+    ],
+    ids=lambda sent: sent[:20].decode() + f"... {len(sent)} bytes",
+)
+def test_many_clients_that_neither_send_on_nor_read_hold_nobody_up(services: Services, sent: bytes) -> None:
+    # So many that others wait for longer than they do here, should each hold the thread for as long as it can.
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            sock = stack.enter_context(connect(services.python_url, receive_bytes=4096))
+            sock.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                sock.send(sent)
+        assert others_are_served(services)
+
+
+def test_a_large_body_may_come_slowly(services: Services) -> None:
+    with connect(services.python_url) as sock:
+        sock.sendall(MORE_THAN_IS_COLLECTED)
+        for _ in range(16):
+            sock.sendall(b"x" * (2097152 // 16))
+            assert others_are_served(services)
+        assert json.loads(read_answer(sock)[2]) == {"length": 2097152}
+
+
+def test_a_stream_may_be_read_slowly(services: Services) -> None:
+    with connect(services.python_url, receive_bytes=4096) as sock:
+        sock.sendall(b"GET /large-file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        others_are_served(services)
+        received = sum(len(data) for data in iter(lambda: sock.recv(1 << 16), b""))
+        assert received > 10_000_000
+
+
+@pytest.mark.parametrize(("size", "offset"), [(0, 0), (3, 3), (3, 5), (3, 1), (20_000, 0)])
+def test_a_file_is_an_answer_like_any_other(services: Services, size: int, offset: int) -> None:
+    with connect(services.python_url) as sock:
+        sock.sendall(b"GET /file/%d/%d HTTP/1.1\r\nHost: x\r\n\r\n" % (size, offset))
+        sock.sendall(b"GET /large/5 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        received = b"".join(iter(lambda: sock.recv(1 << 16), b""))
+    file, end, other = received.partition(b"0\r\n\r\n")
+    assert end
+    assert file.count(b"\0") == max(0, size - offset)
+    assert other.startswith(b"HTTP/1.1 200 ")
+    assert other.endswith(b"\r\n\r\nxxxxx")
+
+
+def test_a_file_that_is_shorter_than_promised_ends_its_connection(services: Services) -> None:
+    with connect(services.python_url) as sock:
+        sock.sendall(b"GET /file/3/1?promised=10 HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = b"".join(iter(lambda: sock.recv(1 << 16), b""))
+        assert received.endswith(b"\r\n\r\n\0\0")
 
 
 def test_a_request_may_come_byte_by_byte(services: Services) -> None:
@@ -130,7 +205,7 @@ def impatient() -> Iterator[Services]:
         # These the worker reads while it waits.
         POST + b"Expect: 100-continue\r\n\r\n" + BODY[:-1],
         POST.replace(b"%d" % len(BODY), b"900000") + b"\r\n",
-        POST.replace(LENGTH, b"Transfer-Encoding: chunked") + b"\r\n5\r\nab\r\n\r\n",
+        POST.replace(LENGTH, b"Transfer-Encoding: chunked") + b"\r\n5\r\nab\r\n",
     ],
 )
 def test_a_client_that_never_finishes_gets_a_408(impatient: Services, sent: bytes) -> None:
@@ -155,13 +230,15 @@ def test_the_typescript_server_gives_a_408_too(impatient: Services, sent: bytes)
     with connect(impatient.node_url) as sock:
         sock.sendall(sent)
         status, _, body = read_answer(sock)
-        assert (status, json.loads(body)) == (408, {"error": "Request Timeout"})
+        assert (status, json.loads(body)) == (408, {"error": "The request did not arrive in time"})
 
 
 def test_a_client_that_does_not_take_its_answer_is_dropped(services: Services) -> None:
     with connect(services.python_url) as sock:
         sock.sendall(b"GET /large/50000000 HTTP/1.1\r\nHost: x\r\n\r\n")
         assert others_are_served(services)
+        ports = (int(services.python_url.rpartition(":")[2]), sock.getsockname()[1])
+        services.wait_until(lambda: not is_held(*ports), "the worker has let go of the connection")
         received = 0
         while data := sock.recv(1 << 20):
             received += len(data)

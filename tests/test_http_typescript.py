@@ -95,16 +95,12 @@ def test_predict_keeps_unicode_and_needs_no_content_type(services: Services) -> 
         (b"null", "The body must be a JSON object"),
         (b'{"text":', "Malformed JSON: Unexpected end of JSON input"),
         (b'{"text":"\xff"}', "Malformed JSON: not UTF-8"),
-        (b'{"text":"\\ud800"}', None),
+        (b'{"text":"\\ud800"}', "text must not contain a lone surrogate"),
     ],
 )
-def test_predict_says_what_is_wrong_with_a_body(services: Services, body: bytes, message: str | None) -> None:
+def test_predict_says_what_is_wrong_with_a_body(services: Services, body: bytes, message: str) -> None:
     answer = http_client.request("POST", f"{services.node_url}/api/predict", body=body)
-    assert answer.status == 400
-    if message is None:
-        assert "args[0]" in error_of(answer)
-    else:
-        assert error_of(answer) == message
+    assert (answer.status, error_of(answer)) == (400, message)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -189,7 +185,7 @@ def test_stats_count_requests_calls_and_latencies(services: Services, request: p
     assert growth("crossLanguageCalls") == 3
     for name in ("averageLatency", "uptime", "cross_language_overhead_ms"):
         value = after[name]
-        assert isinstance(value, float)
+        assert isinstance(value, int | float)
         assert value > 0
     percentiles = after["latency_percentiles"]
     assert isinstance(percentiles, dict)
@@ -233,18 +229,24 @@ def test_benchmark_refuses_iterations_out_of_range(services: Services, iteration
 
 
 def test_one_benchmark_at_a_time_and_others_are_served_meanwhile(services: Services) -> None:
-    with ThreadPoolExecutor(3) as pool:
-        benchmarks = [
-            pool.submit(http_client.get, f"{services.node_url}/api/benchmark?iterations=20000") for _ in range(3)
-        ]
-        while not all(benchmark.done() for benchmark in benchmarks):
+    answers: dict[int, http_client.Answer] = {}
+
+    def ask_until_one_is_answered_and_one_refused(_: int) -> None:
+        # However quick one is: two clients that go on asking meet at last.
+        while not answers.keys() >= {200, 429}:
+            answer = http_client.get(f"{services.node_url}/api/benchmark?iterations=2000")
+            answers[answer.status] = answer
+
+    with ThreadPoolExecutor(2) as pool:
+        asking = [pool.submit(ask_until_one_is_answered_and_one_refused, number) for number in range(2)]
+        while not all(client.done() for client in asking):
             assert http_client.get(f"{services.node_url}/health").status == 200
             assert http_client.post(f"{services.node_url}/api/predict", {"text": "x"}).status == 200
             assert http_client.get(f"{services.python_url}/hello").status == 200
-    answers = [benchmark.result() for benchmark in benchmarks]
-    assert {answer.status for answer in answers} == {200, 429}
-    refused = next(answer for answer in answers if answer.status == 429)
-    assert error_of(refused) == "A benchmark is running"
+    for client in asking:
+        client.result()
+    assert answers.keys() == {200, 429}
+    assert error_of(answers[429]) == "A benchmark is running"
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/nothing"])
@@ -279,4 +281,4 @@ def test_head_is_get_without_a_body(services: Services) -> None:
 
 def test_a_malformed_request_gets_a_json_answer(services: Services) -> None:
     answer = http_client.request("GET", f"{services.node_url}/health", headers={"Content-Length": "many"})
-    assert (answer.status, error_of(answer)) == (400, "Bad Request")
+    assert (answer.status, error_of(answer)) == (400, "Malformed request: Invalid character in Content-Length")

@@ -9,7 +9,15 @@ import pytest
 from services import ROOT
 
 PYTHON_LOCKS = sorted(path.name for path in [*ROOT.glob("requirements*.lock"), ROOT / "tests" / "audit.lock"])
-NODE_LOCKS = ["package-lock.json", "bench/peers/package-lock.json"]
+NODE_LOCKS = [
+    "package-lock.json",
+    "bench/peers/package-lock.json",
+    "release/package-lock.json",
+    "release/tests/tools/package-lock.json",
+    "shm_protocol/node/test/older_types/package-lock.json",
+    "examples/package-lock.json",
+    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("examples/*/*/package-lock.json"))),
+]
 PACKAGES = [path for path in ROOT.glob("**/package.json") if not {"node_modules", "build", ".venv"} & set(path.parts)]
 ENTRY = re.compile(r"^([\w.-]+)==([\w.+!-]+)(?: ; [^\\]+)?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE)
 
@@ -34,16 +42,45 @@ def test_a_larger_lock_file_of_python_holds_all_that_a_smaller_one_does() -> Non
         entries(name).items() for name in ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock")
     ]
     assert locks[0] <= locks[1] <= locks[2]
+    assert locks[1] <= entries("requirements-release.lock").items()
 
 
-def test_every_dependency_of_pyproject_is_in_the_largest_lock_file() -> None:
+def largest() -> dict[str, str]:
+    """All that is locked: what the bench compares with and what makes a release need nothing of each other."""
+    locked = entries("requirements-bench.lock") | entries("requirements-release.lock")
+    return {name.lower().replace("_", "-"): version for name, version in locked.items()}
+
+
+def test_every_dependency_of_pyproject_is_in_a_lock_file() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [
         *project["dependencies"],
         *(name for extra in project["optional-dependencies"].values() for name in extra),
     ]
     names = {re.split(r"[<>=!~ \[;]", name)[0].lower().replace("_", "-") for name in wanted}
-    assert names <= {name.lower().replace("_", "-") for name in entries("requirements-bench.lock")}
+    assert names <= set(largest())
+
+
+def test_the_least_version_of_each_dependency_is_one_that_the_tests_pass_on() -> None:
+    """Of what the library and the showcase run on: nobody has tried an older one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    locked = {name.lower().replace("_", "-"): version for name, version in entries("requirements.lock").items()}
+    extras = project["optional-dependencies"]
+    for requirement in [*project["dependencies"], *extras["gunicorn"], *extras["showcase"]]:
+        name, least = requirement.partition(";")[0].split(">=")
+        version = locked[name.lower().replace("_", "-")]
+        assert version.split(".")[: least.count(".") + 1] == least.split("."), f"{requirement}, tried with {version}"
+
+
+def test_no_bound_of_pyproject_is_above_what_is_locked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    locked = largest()
+    for extra in project["optional-dependencies"].values():
+        for requirement in extra:
+            name, _, least = requirement.replace("==", ">=").partition(">=")
+            version = locked[name.lower().replace("_", "-")].split("+")[0].split("!")[-1]
+            numbers = [int(part) for part in re.findall(r"\d+", version)]
+            assert numbers >= [int(part) for part in re.findall(r"\d+", least)], f"{requirement}, locked is {version}"
 
 
 @pytest.mark.parametrize("name", NODE_LOCKS)
@@ -65,7 +102,7 @@ def test_every_dependency_of_a_package_json_is_an_exact_version(path: Path) -> N
     package = json.loads(path.read_text())
     for kind in ("dependencies", "devDependencies", "optionalDependencies"):
         for name, version in package.get(kind, {}).items():
-            assert re.fullmatch(r"\d+\.\d+\.\d+(-[\w.]+)?", version), f"{name}: {version}"
+            assert re.fullmatch(r"(npm:[\w@/-]+@)?\d+\.\d+\.\d+(-[\w.]+)?", version), f"{name}: {version}"
 
 
 def test_what_installs_goes_by_the_lock_files() -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from services import HANG_S
 
 SCRIPT = Path(__file__).resolve().parent.parent / "shm_protocol" / "preconditions.sh"
 UTILITIES = ("sh", "cat", "dirname", "id", "mkdir", "uname")
@@ -45,7 +46,7 @@ class Machine:
     def check(self, python: str = "python3") -> subprocess.CompletedProcess[str]:
         command = ["sh", str(SCRIPT), python, str(self.record)]
         environment = {"PATH": str(self._bin)}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False)
 
 
 @pytest.fixture

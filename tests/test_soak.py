@@ -1,14 +1,16 @@
 """The soak command: it finds leaks where there are some and none where there are none, and ends cleanly."""
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
-from services import HANG_S, ROOT, pids, read
+from services import HANG_S, ROOT, pids, read, resting_process
 from soak.__main__ import Watched
 from soak.holdings import Holdings, holdings
 from soak.trend import trend
@@ -75,14 +77,12 @@ def test_memory_that_grows_faster_than_it_may_is_a_leak() -> None:
 
 
 def test_what_a_process_holds_is_counted() -> None:
-    before = holdings(os.getpid())
-    opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(5)]
-    try:
-        assert holdings(os.getpid()).descriptors == before.descriptors + 5
-        assert before.rss >= before.pss > 1.0
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(Path("/dev/null").open()).fileno() for _ in range(5)]
+        less = holdings(stack.enter_context(resting_process()))
+        more = holdings(stack.enter_context(resting_process(opened)))
+    assert more.descriptors == less.descriptors + 5
+    assert less.rss >= less.pss > 1.0
 
 
 @pytest.fixture

@@ -1,29 +1,22 @@
-"""What `make up` runs: both sides in the foreground, from the first line to the last process."""
+"""What `make up` runs: both sides in the foreground, from the first line to the last process. test_run.py has what it
+shares with every project's run.
+"""
 
 import os
+import re
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import http_client
 import pytest
 import services
+from running import Supervised, until
 
 ROOT = Path(__file__).resolve().parent.parent
-HANG_GUARD_S = 60.0
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Waits until the condition holds; the test fails when it never does."""
-    deadline = time.monotonic() + HANG_GUARD_S
-    while not condition():
-        assert time.monotonic() < deadline, f"still not after {HANG_GUARD_S:.0f} s: {what}"
-        time.sleep(0.02)
 
 
 class Up:
@@ -43,53 +36,21 @@ class Up:
             "TS_NODE_TRANSPILE_ONLY": "true",
             **environment,
         }
-        self._log = os.memfd_create("log")
-        self.process: subprocess.Popen[str] | None = None
+        self._run: Supervised | None = None
 
-    def start(self) -> subprocess.Popen[str]:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "python_side.up"],
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            text=True,
-        )
-        return self.process
+    def start(self) -> Supervised:
+        self._run = Supervised([sys.executable, "-m", "python_side.up"], ROOT, self.environment, "SHM_POLYGLOT_DIR")
+        return self._run
 
-    def start_and_wait(self) -> subprocess.Popen[str]:
+    def start_and_wait(self) -> Supervised:
         """Starts it and waits for its greeting, which comes when both sides are healthy."""
-        process = self.start()
-        until(lambda: "Ctrl-C ends both." in self.output() or process.poll() is not None, "the greeting")
-        assert process.poll() is None, self.output()
-        return process
+        run = self.start()
+        run.wait_for("Ctrl-C ends both.")
+        return run
 
-    def exit_code(self) -> int:
-        """Waits for the runner to end."""
-        assert self.process is not None
-        return self.process.wait(HANG_GUARD_S)
-
-    def output(self) -> str:
-        """What the runner has printed so far."""
-        return os.pread(self._log, 1 << 20, 0).decode()
-
-    def processes(self) -> list[int]:
-        """Every live process of this run, the runner included: those with its directory in their environment."""
-        mark = f"SHM_POLYGLOT_DIR={self.directory}".encode()
-        return [pid for pid in services.pids() if mark in services.read(pid, "environ").split(b"\0")]
-
-    def child(self, part: bytes) -> int:
-        """The runner's own child whose command has that part."""
-        assert self.process is not None
-        [child] = [pid for pid in services.children(self.process.pid) if part in services.read(pid, "cmdline")]
-        return child
-
-    def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.exit_code()
-        os.close(self._log)
+    def discard(self) -> None:
+        if self._run is not None:
+            self._run.discard()
 
 
 @pytest.fixture
@@ -101,26 +62,47 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def up(directory: Path) -> Iterator[Up]:
-    run = Up(directory)
-    yield run
-    run.stop()
-    for pid in run.processes():
-        os.kill(pid, signal.SIGKILL)
+    made = Up(directory)
+    yield made
+    made.discard()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_both_sides_serve_until_a_signal_ends_them_and_leave_nothing(up: Up, number: signal.Signals) -> None:
-    before = services.shared_memory_names()
-    process = up.start_and_wait()
+    run = up.start_and_wait()
     assert http_client.post(f"{up.node_url}/api/predict", {"text": "I love this"}).status == 200
     assert http_client.post(f"{up.python_url}/api/slugify", {"text": "Hello, World"}).json() == {"slug": "hello-world"}
-    process.send_signal(number)
-    assert up.exit_code() == 0, up.output()
-    assert up.processes() == []
+    # Those of other tests come and go.
+    segments = {
+        name for pid in run.processes() for name in services.SEGMENT.findall(services.read(pid, "maps").decode())
+    }
+    assert segments
+    run.process.send_signal(number)
+    assert run.exit_code() == 0, run.output()
+    assert run.processes() == []
     assert list(up.directory.iterdir()) == []
-    # Other tests run at the same time: their names come and go, one of ours would stay.
-    new = services.shared_memory_names() - before
-    until(lambda: not new & services.shared_memory_names(), f"gone: {new}")
+    assert not segments & services.shared_memory_names()
+
+
+def test_beside_a_pair_that_runs_all_that_a_second_one_needs_is_named(up: Up) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as node, socket.create_server(("127.0.0.1", 0)) as python:
+        for side, taken in (("NODE", node), ("PYTHON", python)):
+            up.environment[f"SHM_POLYGLOT_{side}_PORT"] = str(taken.getsockname()[1])
+        run = up.start()
+        assert run.exit_code() == 1
+    last = run.output().strip().splitlines()[-1]
+    assert re.fullmatch(
+        rf" *SHM_POLYGLOT_NODE_PORT=\d+ SHM_POLYGLOT_PYTHON_PORT=\d+ SHM_POLYGLOT_DIR={up.directory}-2 make up", last
+    )
+
+
+@pytest.mark.parametrize("side", ["NODE", "PYTHON"])
+def test_a_host_that_cannot_be_listened_on_is_named_with_its_variable(up: Up, side: str) -> None:
+    up.environment[f"SHM_POLYGLOT_{side}_HOST"] = "192.0.2.1"
+    run = up.start()
+    assert run.exit_code() == 1
+    assert "192.0.2.1 port" in run.output()
+    assert f"see SHM_POLYGLOT_{side}_HOST and SHM_POLYGLOT_{side}_PORT" in run.output()
 
 
 @pytest.mark.parametrize("side", ["NODE", "PYTHON"])
@@ -128,62 +110,87 @@ def test_a_taken_port_is_named_with_who_has_it_and_what_to_set(up: Up, side: str
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         up.environment[f"SHM_POLYGLOT_{side}_PORT"] = str(port)
-        up.start()
-        assert up.exit_code() == 1
-    assert f"port {port} is taken by process {os.getpid()}" in up.output()
-    assert f"SHM_POLYGLOT_{side}_PORT={port + 1} make up" in up.output()
-    assert " | " not in up.output(), "a side was started"
+        run = up.start()
+        assert run.exit_code() == 1
+    assert f"port {port} is taken by process {os.getpid()}" in run.output()
+    found = re.search(rf"SHM_POLYGLOT_{side}_PORT=(\d+) make up", run.output())
+    assert found
+    assert int(found[1]) not in {port, up.node_port, up.python_port}
+    assert " | " not in run.output(), "a side was started"
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"),
-    [("SHM_POLYGLOT_NODE_PORT", "http"), ("SHM_POLYGLOT_PYTHON_PORT", "70000"), ("WEB_CONCURRENCY", "0")],
+    ("variable", "value", "allowed"),
+    [
+        ("SHM_POLYGLOT_NODE_PORT", "http", "an integer from 1 to 65535"),
+        ("SHM_POLYGLOT_PYTHON_PORT", "70000", "an integer from 1 to 65535"),
+        ("WEB_CONCURRENCY", "0", "an integer from 1 to 256"),
+        ("SHM_POLYGLOT_RING_BYTES", "5000", "a power of two from 4096 to 268435456"),
+        ("SHM_POLYGLOT_DIR", "run", "an absolute path"),
+    ],
 )
-def test_a_setting_that_cannot_be_meant_is_named(up: Up, variable: str, value: str) -> None:
+def test_a_setting_that_cannot_be_meant_is_named_before_anything_is_started(
+    up: Up, variable: str, value: str, allowed: str
+) -> None:
     up.environment[variable] = value
-    up.start()
-    assert up.exit_code() == 1
-    assert f"up: {variable}={value!r}: must be a whole number from 1 to " in up.output()
-    assert "Traceback" not in up.output()
+    run = up.start()
+    assert run.exit_code() == 1
+    assert f'up: {variable}="{value}": must be {allowed}' in run.output()
+    assert " | " not in run.output(), "a side was started"
+    assert "Traceback" not in run.output()
 
 
 def test_one_port_for_both_sides_is_refused(up: Up) -> None:
     up.environment["SHM_POLYGLOT_NODE_PORT"] = str(up.python_port)
-    up.start()
-    assert up.exit_code() == 1
-    assert f"are both {up.python_port}" in up.output()
+    run = up.start()
+    assert run.exit_code() == 1
+    assert f"are both {up.python_port}" in run.output()
 
 
-@pytest.mark.parametrize(("side", "command"), [("node", b"node_side/server.ts"), ("python", b"gunicorn")])
-def test_when_one_side_is_killed_the_other_ends_and_the_reason_is_told(up: Up, side: str, command: bytes) -> None:
-    up.start_and_wait()
-    os.kill(up.child(command), signal.SIGKILL)
-    assert up.exit_code() == 1
-    assert f"up: {side} was killed by SIGKILL" in up.output()
-    assert up.processes() == []
+@pytest.mark.parametrize(("side", "command"), [("node", "node_side/server.ts"), ("python", "gunicorn")])
+def test_a_side_that_is_killed_is_brought_back_and_the_other_answers_meanwhile(up: Up, side: str, command: str) -> None:
+    run = up.start_and_wait()
+    other = f"{up.python_url}/hello" if side == "node" else f"{up.node_url}/api/stats"
+    os.kill(run.child(command), signal.SIGKILL)
+    run.wait_for(f"up     \\| {side} was killed by SIGKILL; it is started again in ")
+    assert http_client.get(other).status == 200
+    run.wait_for(f"up     \\| {side} is back")
+    text = {"text": "I love this"}
+    until(lambda: http_client.post(f"{up.node_url}/api/predict", text).status == 200, run.output)
+    run.process.terminate()
+    assert run.exit_code() == 0, run.output()
+    assert run.processes() == []
 
 
-def test_a_side_that_cannot_start_is_told_with_its_last_line(up: Up, directory: Path) -> None:
-    up.start_and_wait()
-    # The same directory: Node's socket in it is in use.
+def test_the_reason_of_a_side_that_cannot_start_is_told_once(up: Up, directory: Path) -> None:
+    directory.chmod(0o755)
+    run = up.start()
+    assert run.exit_code() == 1
+    assert run.output().strip().splitlines()[-1] == "up: node ended with exit code 1 before it was ready"
+    assert run.output().count(f"{directory} has mode 0755") == 1
+
+
+def test_a_directory_in_which_another_listens_is_told_with_who_it_is(up: Up, directory: Path) -> None:
+    first = up.start_and_wait()
     second = Up(directory)
     try:
-        second.start()
-        assert second.exit_code() == 1
-        [reason] = [line for line in second.output().splitlines() if line.startswith("up: ")]
-        assert reason.startswith("up: node ended with exit code 1: ")
-        assert str(directory) in reason
+        run = second.start()
+        assert run.exit_code() == 1
+        node = first.child("node_side/server.ts")
+        assert f"up: process {node} (" in run.output()
+        assert f"listens at {directory}/node.sock already" in run.output()
+        assert " | " not in run.output(), "a side was started"
     finally:
-        second.stop()
+        # Its mark is that of the first as well.
+        assert run.process.poll() is not None
     assert http_client.get(f"{up.node_url}/health").status == 200
 
 
 def test_a_killed_runner_takes_both_sides_with_it(up: Up) -> None:
-    process = up.start_and_wait()
-    assert len(up.processes()) > 3, "the runner, Node, gunicorn's master and its workers"
-    process.kill()
-    up.exit_code()
-    until(lambda: not up.processes(), f"no process is left: {up.processes()}")
+    run = up.start_and_wait()
+    assert len(run.processes()) > 3, "the runner, Node, gunicorn's master and its workers"
+    run.process.kill()
+    until(lambda: not run.processes(), lambda: f"no process is left: {run.processes()}")
 
 
 def test_a_socket_left_by_a_killed_run_does_not_keep_the_next_from_starting(up: Up, directory: Path) -> None:
@@ -196,17 +203,6 @@ def test_a_socket_left_by_a_killed_run_does_not_keep_the_next_from_starting(up: 
 
 
 def test_output_of_each_side_carries_its_name(up: Up) -> None:
-    up.start_and_wait()
-    names = {line.partition("|")[0].strip() for line in up.output().splitlines() if " | " in line}
+    run = up.start_and_wait()
+    names = {line.partition("|")[0].strip() for line in run.output().splitlines() if " | " in line}
     assert names == {"node", "python"}
-
-
-def test_a_second_signal_kills_a_side_that_does_not_end(up: Up) -> None:
-    process = up.start_and_wait()
-    os.kill(up.child(b"node_side/server.ts"), signal.SIGSTOP)
-    process.send_signal(signal.SIGINT)
-    until(lambda: "Shutting down: Master" in up.output(), "Python has ended, Node's turn")
-    process.send_signal(signal.SIGINT)
-    assert up.exit_code() == 0, up.output()
-    assert "has not ended" not in up.output()
-    assert up.processes() == []

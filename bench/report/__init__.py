@@ -24,6 +24,9 @@ README_CHARTS: Final[Mapping[str, str]] = {
 }
 """The names that `render_svg` knows, and their titles."""
 
+MOST_OPEN: Final = 3
+"""Lines of a table of what beats the bridge that are open to the eye; of more, none are."""
+
 README_WIDTH: Final = 880.0
 README_TEXT: Final = 13.0
 
@@ -49,6 +52,8 @@ def render(results: Results) -> str:
         meta=results["meta"],
         summary=page.summary(results),
         sections=page.sections(results),
+        absent=page.absent(results),
+        most_open=MOST_OPEN,
         light=markupsafe.Markup(look.variables(look.LIGHT)),
         dark=markupsafe.Markup(look.variables(look.DARK)),
         style=markupsafe.Markup(look.CHART + (HERE / "report.css").read_text(encoding="utf-8")),

@@ -12,7 +12,6 @@ from bench.report.view import OURS, Memory, calls, find, is_ours, memory_rows, s
 from bench.report.words import count, duration, listing, number, size, times
 from bench.results import CallRow, Results
 
-NOT_MEASURED: Final = "Not measured in this run."
 TWO: Final = 2
 
 
@@ -24,9 +23,14 @@ class Argument:
     answer: list[str]
 
 
-def arguments(results: Results) -> list[Argument]:
-    """All six; one that this run measured nothing about says so."""
-    return [Argument(argument, answer(results) or [NOT_MEASURED]) for argument, answer in ANSWERS.items()]
+def answered(results: Results) -> list[Argument]:
+    """Those that this run measured something about."""
+    return [Argument(argument, said) for argument, answer in ANSWERS.items() if (said := answer(results))]
+
+
+def unanswered(results: Results) -> list[str]:
+    """The others."""
+    return [argument for argument, answer in ANSWERS.items() if not answer(results)]
 
 
 def _ours(results: Results, direction: Direction, workload: str, payload_bytes: int | None = None) -> CallRow | None:
@@ -111,7 +115,7 @@ def _shared_state(results: Results) -> list[str]:
         said.append(f"{text}.")
     if said:
         copied = "True of objects: an argument and an answer are copied, and neither side sees the other's changes."
-        said = [copied, *said, "Counters that all workers share live in shared memory: tests/test_counters.py."]
+        said = [copied, *said, "Counters of all workers are in shared memory: python_side/tests/test_counters.py."]
     return said
 
 

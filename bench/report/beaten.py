@@ -1,18 +1,19 @@
 """Where somebody else beats the bridge: every such row, and why it is so.
 
-The reasons explain; they measure nothing. One is printed only beside a row that was measured to beat the bridge.
+The reasons explain; they measure nothing. One is printed once, above the rows that were measured to beat the bridge for
+that reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from bench.cases import DIRECTIONS
 from bench.report.standing import place
 from bench.report.tables import Cell, Table, case_of
-from bench.report.view import KINDS, OURS, Memory, find, http_rows, is_ours, memory_rows, start_rows
+from bench.report.view import OURS, Memory, find, http_rows, is_ours, memory_rows, start_rows
 from bench.report.words import count, listing, number, times
 from bench.results import CallRow, JsonInterval, Results
 
@@ -21,53 +22,59 @@ Measure = Literal["latency", "throughput", "processor time"]
 FRAGMENT: Final = 64 * 1024
 """A quarter of each ring, where nothing else is set: a larger message goes through in fragments of that size."""
 
-BY_PEER: Final[Mapping[str, str]] = {
-    "shm-busy": "The same bridge, told to poll without end: it never pays for waking the other side, and keeps a core "
-    "busy on each side even when nobody calls. The default gives the cores back after a while.",
-    "shm-spin0": "The same bridge, told never to poll: the time and the core that the default spends on polling before "
-    "it parks are saved where the answer does not come within that time, or where the other side needs the core.",
-    "shm-socket": "The same bridge without the ring: the kernel carries the bytes and wakes the reader. Nothing polls, "
-    "which saves processor time, and saves latency where polling takes the core that the other side needs.",
-    "uds-msgpack": "A bare socket, with both ends blocked in the kernel: no processor time is spent on polling, and a "
-    "call carries no deadline, no trace, and cannot be called back into.",
-    "uds-msgpack-busy": "A bare socket that both ends poll without end: nobody is ever woken, and each side keeps a "
-    "core busy even when nobody calls.",
-    "iceoryx2-py-py": "Both ends are Python and poll without end: there is no second language and nobody to wake.",
-    "mp-pipe-py-py": "Both ends are Python: there is no second language, and both block in the kernel, which costs no "
-    "processor time.",
-    "mini-racer": "The engine runs in the caller's process, on a thread of its own.",
-    "same-language": "It is an ordinary function call: no other language, no other process, nothing to encode.",
-    "c-ring": "It is two programs in C that poll a shared cache line: no interpreter, nothing to encode. What lies "
-    "between it and the bridge is the cost of the two languages.",
-    "eventfd": "It is two programs in C that wake each other through the kernel: no interpreter, nothing to encode.",
-    "memcpy": "It only copies the bytes.",
-}
-BY_KIND: Final[Mapping[str, str]] = {
-    "bridge": "The same bridge with another setting.",
-    "out-of-process": "Its ends block in the kernel, which spends no processor time on polling.",
-    "in-process": "The other language runs in the caller's own process: no other core has to notice the call, and a "
-    "value need not become bytes. In exchange, what crashes, fills or blocks the one does so to the other.",
-    "reference": "There is no second language.",
-    "floor": "It does less than a call between two languages has to.",
-}
-LARGE: Final = (
+ALWAYS_POLLS: Final = "both always poll"
+"""Who waits so is never woken."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why the bridge loses, in words that hold for every row of that kind."""
+
+    name: str
+    why: str
+
+
+LARGE: Final = Cause(
+    "Large messages",
     "A message larger than a quarter of the ring goes through in fragments, each copied in and out, and one larger "
-    "than what is left of the ring waits for the other side in between."
+    "than what is left of the ring waits for the other side in between.",
 )
-POLLING: Final = (
-    "The bridge polls for a while on both sides before it parks, because waking costs more time than polling; that "
-    "is paid in processor time."
+ASLEEP: Final = Cause(
+    "After idleness",
+    "Both sides of the bridge sleep by then: waking the other takes a byte on a socket, as a call over a socket or a "
+    "pipe does, and the ring's work comes on top.",
 )
-
-
-def reason(row: CallRow, measure: Measure) -> str:
-    """Why a peer may beat the bridge in this row."""
-    said = [BY_PEER.get(row["peer"], BY_KIND[row["kind"]])]
-    if measure == "processor time" and row["cores"] < 2 and row["kind"] != "bridge":
-        said.append(POLLING)
-    if row["payload_bytes"] > FRAGMENT and row["kind"] == "out-of-process":
-        said.append(LARGE)
-    return " ".join(said)
+FIRST_CALL: Final = Cause(
+    "The first call",
+    "Nothing has run yet that a call needs: who has less to load, to compile and to set up before the first answer is "
+    "quicker.",
+)
+BLOCKS: Final = Cause(
+    "Blocking at once",
+    "It sleeps in the kernel instead of polling first. That saves processor time, and where the answer takes longer "
+    "than the bridge polls, or the other side needs the core that polling takes, it saves latency as well.",
+)
+POLLS: Final = Cause(
+    "Polling without end",
+    "Nobody ever has to be woken. In exchange each side keeps a core busy even when nobody calls; the bridge gives the "
+    "cores back after a while.",
+)
+ONE_PROCESS: Final = Cause(
+    "Both languages in one process",
+    "No other core has to notice the call, nobody polls or is woken, and a value need not become bytes. In exchange, "
+    "what crashes, fills or blocks the one language does so to the other.",
+)
+ONE_LANGUAGE: Final = Cause("One language", "Both ends are Python: no value has to become one of another language.")
+LESS_WORK: Final = Cause(
+    "Floors",
+    "A floor does less than a call between two languages has to: a plain call within one language, or C that encodes "
+    "nothing.",
+)
+CAUSES: Final = (LARGE, ASLEEP, FIRST_CALL, BLOCKS, POLLS, ONE_PROCESS, ONE_LANGUAGE, LESS_WORK)
+"""As they are printed: first what another design would spare the bridge, last what it cannot have."""
+UNEXPLAINED: Final = "No reason is known to this report: a profile would have to say."
+"""Of a service."""
+BY_KIND: Final[Mapping[str, Cause]] = {"in-process": ONE_PROCESS, "reference": ONE_LANGUAGE, "floor": LESS_WORK}
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,22 @@ class Beat:
     measure: Measure
     ratio: float
     """To the bridge; below 1 is better for latency and processor time, above 1 for throughput."""
+
+    @property
+    def cause(self) -> Cause:
+        """Why it does."""
+        row = self.row
+        if row["kind"] in BY_KIND:
+            return BY_KIND[row["kind"]]
+        polls = row["waits"] == ALWAYS_POLLS
+        if row["kind"] == "out-of-process" and self.measure == "latency":
+            if row["workload"] == "first-call":
+                return FIRST_CALL
+            if row["payload_bytes"] > FRAGMENT:
+                return LARGE
+            if row["workload"].startswith("after-") and not polls:
+                return ASLEEP
+        return POLLS if polls else BLOCKS
 
 
 def clear_of(low_of: JsonInterval, high_of: JsonInterval) -> bool:
@@ -107,33 +130,42 @@ def beats(results: Results) -> list[Beat]:
     return found
 
 
-def peers_table(results: Results) -> Table | None:
-    """The peers that beat the bridge: where, by how much, and why."""
+@dataclass(frozen=True)
+class Loss:
+    """What beats the bridge for one reason: the reason, and the rows that it holds for."""
+
+    name: str
+    why: str
+    rows: int
+    """How many measurements the table's lines are made of."""
+    table: Table
+
+
+def losses(results: Results) -> list[Loss]:
+    """Every kind of loss of this run: to other peers, then to other services."""
+    found = beats(results)
+    of_cause = {cause: [beat for beat in found if beat.cause == cause] for cause in CAUSES}
+    to_peers = [
+        Loss(cause.name, cause.why, len(here), _peers_table(cause.name, here))
+        for cause, here in of_cause.items()
+        if here
+    ]
+    return to_peers + _to_services(results)
+
+
+def _peers_table(name: str, found: Sequence[Beat]) -> Table:
+    """A line for each peer and measure: where, and by how much."""
     grouped: dict[tuple[str, Measure], list[Beat]] = {}
-    for beat in beats(results):
+    for beat in found:
         grouped.setdefault((beat.row["peer"], beat.measure), []).append(beat)
-    if not grouped:
-        return None
-    in_order = sorted(grouped.values(), key=lambda group: KINDS.index(group[0].row["kind"]))
     rows = []
-    for group in in_order:
-        first = group[0]
+    for (peer, measure), group in grouped.items():
         where = []
         for direction in DIRECTIONS:
             here = [f"{case_of(b.row)} {times(b.ratio)}" for b in group if b.row["direction"] == direction]
             where += [f"{direction}: {', '.join(here)}"] if here else []
-        reasons = dict.fromkeys(reason(beat.row, beat.measure) for beat in group)
-        longest = max(reasons, key=len)
-        rows.append(
-            [
-                Cell(first.row["peer"], kind=first.row["kind"]),
-                Cell(first.measure),
-                Cell("\n".join(where)),
-                Cell(longest),
-            ]
-        )
-    title = "Peers that beat shm, and where; below 1× is better for latency and processor time, above 1× for throughput"
-    return Table(title, ("peer", "in", "where, against shm", "why"), rows)
+        rows.append([Cell(peer, kind=group[0].row["kind"]), Cell(measure), Cell("\n".join(where))])
+    return Table(name, ("peer", "in", "where, against shm"), rows)
 
 
 @dataclass(frozen=True)
@@ -175,25 +207,37 @@ def _readings(results: Results) -> Iterator[Reading]:
             yield Reading(memory["service"], case, memory["pss_mib"], " MiB", memory["pss_mib_ci"], memory["note"])
 
 
-def services_table(results: Results) -> Table | None:
-    """The services that beat this project's: where, and by how much."""
+def _to_services(results: Results) -> list[Loss]:
+    """What beats this project's service, by whose it is."""
     processes = fewest_processes(memory_rows(results))
     readings = list(_readings(results))
+    found: dict[str, list[tuple[Reading, Reading]]] = {}
+    for other in readings:
+        for ours in readings:
+            if is_ours(ours.service) and not is_ours(other.service) and other.beats(ours):
+                found.setdefault(other.service, []).append((other, ours))
+    # What is said of a service may say more where memory is compared, and never less.
+    return [
+        Loss(
+            f"{service}, a whole service",
+            max((_why(processes, other, ours) for other, ours in pairs), key=len) or UNEXPLAINED,
+            len(pairs),
+            _service_table(f"{service}, a whole service", pairs),
+        )
+        for service, pairs in found.items()
+    ]
+
+
+def _service_table(service: str, pairs: Sequence[tuple[Reading, Reading]]) -> Table:
     rows = [
         [
-            Cell(other.service),
-            Cell(ours.service),
-            Cell(ours.case),
+            Cell(other.case),
             Cell(f"{number(other.value)}{other.unit}", other.value, number=True),
-            Cell(f"{number(ours.value)}{ours.unit}", ours.value, number=True),
-            Cell(_why(processes, other, ours)),
+            Cell(f"{number(ours.value)}{ours.unit}", ours.value, number=True, note=ours.service),
         ]
-        for other in readings
-        for ours in readings
-        if is_ours(ours.service) and not is_ours(other.service) and other.beats(ours)
+        for other, ours in pairs
     ]
-    headings = ("service", "beats", "in", "it", "this project's", "why")
-    return Table("Services that beat this project's", headings, rows) if rows else None
+    return Table(service, ("in", "it", "this project's"), rows)
 
 
 def fewest_processes(rows: Iterable[Memory]) -> dict[str, int]:
@@ -210,13 +254,13 @@ def _why(processes: Mapping[str, int], other: Reading, ours: Reading) -> str:
     said = [other.note] if other.note else []
     if theirs is not None and own is not None and theirs < own:
         said.append(f"It runs {count(theirs, 'process', 'processes')} with the fewest workers, {ours.service} {own}.")
-    return " ".join(said) or "No reason is known to this report: a profile would have to say."
+    return " ".join(said)
 
 
 def summary(results: Results) -> str:
-    """Who beats the bridge in latency, in one sentence."""
+    """Who beats the bridge in latency, in one sentence; empty where there was nobody to compare with."""
     if not any(row["ratio_to_shm"] is not None for row in results["rows"] if row["peer"] != OURS):
-        return "No other peer was measured beside shm in this run."
+        return ""
     quicker = [beat.row["peer"] for beat in beats(results) if beat.measure == "latency" and beat.row["kind"] != "floor"]
     names = list(dict.fromkeys(quicker))
     if not names:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from bench.cases import DIRECTIONS
 from bench.report import beaten, drawings, tables
-from bench.report.arguments import Argument, arguments
+from bench.report.arguments import Argument, answered, unanswered
+from bench.report.beaten import Loss
 from bench.report.drawings import Drawing
 from bench.report.published import PUBLISHED
 from bench.report.standing import headline
@@ -16,7 +17,14 @@ from bench.report.svg import printable
 from bench.report.tables import Cell, Table
 from bench.report.view import LANGUAGES, calls, http_rows, memory_rows, predict_rows, start_rows
 from bench.report.words import NOTHING, count, listing, number
-from bench.results import CallRow, Figure, Results
+from bench.results import CallRow, Goal, Results
+
+NOT_MEASURED: Final = "Not measured in this run:"
+
+NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+
+OPEN_CHARTS: Final = 6
+"""How many are open to the eye at most: those of the sections that come first, both directions."""
 
 MOST_CASES: Final = 3
 """Named one by one; more are counted."""
@@ -58,28 +66,72 @@ class Section:
     id: str
     heading: str
     lead: Sequence[str] = ()
+    """What is shown here, whatever the figures are."""
+    said: Sequence[str] = ()
+    """What this run says to it, in sentences."""
     drawings: Sequence[Drawing] = ()
     tables: Sequence[Table] = ()
     """Open to the eye."""
     folded: Sequence[Table] = ()
     """Opened by a click."""
     arguments: Sequence[Argument] = ()
-    nothing: str = "Not measured in this run."
-    """What is said instead where there is nothing to show."""
+    losses: Sequence[Loss] = ()
+    is_folded: bool = False
+    """Whether all under the heading is opened by a click, however short the page is."""
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether this run has nothing for it."""
-        return not (self.drawings or self.tables or self.folded or self.arguments)
+        return not (self.said or self.drawings or self.tables or self.folded or self.arguments or self.losses)
+
+    @property
+    def contents(self) -> str:
+        """What a click opens."""
+        amounts = {
+            "chart": len(self.drawings),
+            "table": len(self.tables) + len(self.folded),
+            "answer": len(self.arguments),
+        }
+        return listing([count(amount, name) for name, amount in amounts.items() if amount])
 
 
 def sections(results: Results) -> list[Section]:
-    """All of them; one that this run has no data for is empty and says so."""
+    """Those that this run has something for; those with the charts that are too many are folded."""
+    found, charts = [], 0
+    for section in _all(results):
+        charts += len(section.drawings)
+        too_many = bool(section.drawings) and charts > OPEN_CHARTS
+        if not section.is_empty:
+            found.append(replace(section, is_folded=section.is_folded or too_many))
+    return found
+
+
+def absent(results: Results) -> str:
+    """What this run has nothing for, in one sentence; empty where there is nothing to say."""
+    names = [section.heading for section in _all(results) if section.is_empty]
+    if not names:
+        return ""
+    return f"{NOT_MEASURED} {'; '.join(_in_a_sentence(name) for name in names)}. `make bench` measures all."
+
+
+def _in_a_sentence(heading: str) -> str:
+    return f"{heading[0].lower()}{heading[1:]}"
+
+
+def _all(results: Results) -> list[Section]:
     return [
-        _figures(results),
+        _goals(results),
         _latency(results),
-        _rows(results),
         _both(results, "payload", "Latency against payload", drawings.payload, "Echo of a text, there and back."),
+        _both(
+            results,
+            "idle",
+            "After idleness, and with a busy neighbour",
+            drawings.idleness,
+            "A side that has parked has to be woken: that is the cost that a loop of calls never shows. Warm: one call "
+            "straight after the other. Busy core: another program wants the core of the callee.",
+        ),
+        _beaten(results),
         _both(
             results,
             "throughput",
@@ -97,14 +149,6 @@ def sections(results: Results) -> list[Section]:
         ),
         _both(
             results,
-            "idle",
-            "After idleness, and with a busy neighbour",
-            drawings.idleness,
-            "A side that has parked has to be woken: that is the cost that a loop of calls never shows. Warm: one call "
-            "straight after the other. Busy core: another program wants the core of the callee.",
-        ),
-        _both(
-            results,
             "cold",
             "The first call",
             drawings.cold,
@@ -112,15 +156,10 @@ def sections(results: Results) -> list[Section]:
         ),
         _http(results),
         _memory(results),
-        _beaten(results),
-        Section(
-            "arguments",
-            "Six arguments against child processes",
-            ["What is said against running a second language as a process of its own, and what this run measured."],
-            arguments=arguments(results),
-        ),
-        _unmeasured(results),
+        _rows(results),
+        _arguments(results),
         _published(),
+        *_unmeasured(results),
         _conditions(results),
     ]
 
@@ -133,16 +172,19 @@ def summary(results: Results) -> list[str]:
     return said
 
 
-def _figures(results: Results) -> Section:
-    lead = "Agreed before anything was measured. Each is a ratio of rows of this run, with its 95 % interval."
-    rows = [[Cell(f["figure"]), Cell(f["asked"]), *_measured(f)] for f in results["figures"]]
-    table = Table("The figures to reach", ("figure", "asked", "measured", "reached"), rows)
-    return Section("figures", "The figures to reach", [lead], tables=[table] if rows else [])
+def _goals(results: Results) -> Section:
+    lead = "Set before anything was measured, for ratios of rows of this run; the 95 % interval stands with each."
+    rows = [
+        [Cell(goal["figure"]), Cell(goal["asked"].replace(" ", NO_BREAK)), *_measured(goal)]
+        for goal in results["figures"]
+    ]
+    table = Table("The goals", ("ratio", "goal", "measured", "reached"), rows)
+    return Section("goals", "The goals", [lead], tables=[table] if rows else [])
 
 
-def _measured(figure: Figure) -> list[Cell]:
-    reached = {True: "✓ reached", False: "✗ NOT reached", None: "not measured"}[figure["reached"]]
-    return [tables.figure(figure["measured"], figure["measured_ci"]), Cell(reached, strong=True)]
+def _measured(goal: Goal) -> list[Cell]:
+    reached = {True: f"✓{NO_BREAK}reached", False: f"✗{NO_BREAK}NOT reached", None: "not measured"}[goal["reached"]]
+    return [tables.figure(goal["measured"], goal["measured_ci"]), Cell(reached, strong=True)]
 
 
 def _latency(results: Results) -> Section:
@@ -152,7 +194,7 @@ def _latency(results: Results) -> Section:
         "the square root of their share; the percentiles are medians over the rounds. Floors in C have no direction "
         "and stand in both charts."
     )
-    return Section("latency", "Latency of a call", [lead], drawn)
+    return Section("latency", "Latency of a call", [lead], drawings=drawn)
 
 
 def _rows(results: Results) -> Section:
@@ -160,16 +202,16 @@ def _rows(results: Results) -> Section:
         "A ratio is taken within each round, then the median; its interval is a bootstrap over the rounds. "
         "Compare like with like: who polls keeps a core busy for as long as the call lasts, and more."
     )
-    shown, folded = [], []
+    folded = []
     for direction in DIRECTIONS:
         predict = predict_rows(results, direction)
         if predict:
-            shown.append(tables.call_table(f"{LANGUAGES[direction]}, {WORKLOADS['predict']}", predict))
+            folded.append(tables.call_table(f"{LANGUAGES[direction]}, {WORKLOADS['predict']}", predict))
         for case in _cases(results, direction):
             rows = [row for row in calls(results, direction, case[0]) if _case(row) == case]
             name = WORKLOADS.get(case[0], case[0])
             folded.append(tables.call_table(f"{LANGUAGES[direction]}, {tables.case_of(rows[0])} ({name})", rows))
-    return Section("rows", "Every row", [lead], tables=shown, folded=folded)
+    return Section("rows", "Every row", [lead], folded=folded, is_folded=True)
 
 
 def _case(row: CallRow) -> tuple[str, int, int]:
@@ -185,7 +227,7 @@ def _cases(results: Results, direction: str) -> list[tuple[str, int, int]]:
 
 def _both(results: Results, id_: str, heading: str, draw: drawings.OfDirection, lead: str) -> Section:
     drawn = [d for direction in DIRECTIONS if (d := draw(results, direction)) is not None]
-    return Section(id_, heading, [lead], drawn)
+    return Section(id_, heading, [lead], drawings=drawn)
 
 
 def _http(results: Results) -> Section:
@@ -195,7 +237,8 @@ def _http(results: Results) -> Section:
         "Whole services that answer the same requests. At a fixed rate, requests are due whether or not earlier ones "
         "are answered, and each one's time counts from when it was due: a service that stalls cannot hide it."
     )
-    return Section("http", "Whole services over HTTP", [lead], [*drawn, *drawings.http_latency(results)])
+    drawn += drawings.http_latency(results)
+    return Section("http", "Whole services over HTTP", [lead], drawings=drawn)
 
 
 def _memory(results: Results) -> Section:
@@ -206,27 +249,45 @@ def _memory(results: Results) -> Section:
     )
     idle = results["idle_cpu_percent"]
     used = f"Connected and idle, gunicorn with one worker and Node use {number(idle)} % of a core together."
-    return Section("memory", "Memory and cold start", [lead, used] if idle is not None else [lead], drawn)
+    said = [used] if idle is not None else []
+    return Section("memory", "Memory and cold start", [lead], said, drawn)
 
 
 def _beaten(results: Results) -> Section:
-    found = [table for table in (beaten.peers_table(results), beaten.services_table(results)) if table is not None]
     said = beaten.summary(results)
-    return Section("beaten", "What beats this bridge, and why", [said], tables=found, nothing=said)
+    lead = (
+        "Below 1× is better for latency and processor time, above 1× for throughput. Each reason stands above the rows "
+        "that it holds for; it explains, and was not measured."
+    )
+    found = beaten.losses(results)
+    return Section(
+        "beaten",
+        "What beats this bridge, and why",
+        [lead] if found else [],
+        [said] if said else [],
+        losses=found,
+    )
 
 
-def _unmeasured(results: Results) -> Section:
+def _arguments(results: Results) -> Section:
+    lead = "What is said against running a second language as a process of its own, and what this run measured."
+    given, missing = answered(results), unanswered(results)
+    rest = [f"{NOT_MEASURED} {'; '.join(_in_a_sentence(name) for name in missing)}."] if given and missing else []
+    heading = "Six arguments against child processes"
+    return Section("arguments", heading, [lead], rest, arguments=given, is_folded=True)
+
+
+def _unmeasured(results: Results) -> list[Section]:
     rows = []
     for state in ("failed", "skipped"):
         for (name, reason), cases in _reasons(results, state).items():
             rows.append([Cell(name), Cell(state, strong=state == "failed"), Cell(_where(cases)), Cell(reason)])
-    table = Table("What was skipped, and what failed", ("peer or service", "", "where", "why, and what to do"), rows)
     lead = (
         "A peer that is not installed is skipped. One that crashed, hung or answered wrongly has failed; what was "
         "measured before that stays in its row."
     )
-    nothing = "Nothing was skipped, and nothing failed."
-    return Section("unmeasured", "Skipped and failed", [lead], tables=[table] if rows else [], nothing=nothing)
+    table = Table("What was skipped, and what failed", ("peer or service", "", "where", "why, and what to do"), rows)
+    return [Section("unmeasured", "Skipped and failed", [lead], tables=[table])] if rows else []
 
 
 def _reasons(results: Results, state: Literal["failed", "skipped"]) -> dict[tuple[str, str], list[str]]:
@@ -269,6 +330,7 @@ def _published() -> Section:
         "Published figures of the in-process showcase",
         [lead, claims],
         tables=[Table("Published figures", headings, rows)],
+        is_folded=True,
     )
 
 
@@ -298,4 +360,6 @@ def _conditions(results: Results) -> Section:
         f"To repeat it, after `make bench-setup` has installed the peers: `{meta['command']}`. "
         "`python -m bench diff A B` compares two results."
     )
-    return Section("conditions", "How it was measured, and on what", [*HOW, repeat], tables=[machine, versions])
+    nothing = [] if _unmeasured(results) else ["Nothing was skipped, and nothing failed."]
+    said = [*HOW, *nothing, repeat]
+    return Section("conditions", "How it was measured, and on what", said=said, folded=[machine, versions])

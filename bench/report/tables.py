@@ -1,4 +1,7 @@
-"""Tables of the page: every figure with its exact value behind what is printed."""
+"""Tables of the page: every figure with its exact value behind what is printed.
+
+The columns are in order of rank: a telephone shows the first and scrolls to the others.
+"""
 
 from __future__ import annotations
 
@@ -68,10 +71,10 @@ def agreement(agrees: bool | None) -> Cell:
 CALL_HEADINGS: Final = (
     "peer",
     "p50 µs",
+    "× shm",
     "p95 µs",
     "p99 µs",
     "p99.9 µs",
-    "× shm",
     "calls/s",
     "CPU µs/call",
     "who waits how",
@@ -86,10 +89,10 @@ def call_cells(row: CallRow) -> list[Cell]:
     return [
         peer(row),
         figure(row["p50_us"], row["p50_us_ci"]),
+        ratio(row["ratio_to_shm"], row["ratio_to_shm_ci"]),
         figure(row["p95_us"]),
         figure(row["p99_us"]),
         figure(row["p999_us"]),
-        ratio(row["ratio_to_shm"], row["ratio_to_shm_ci"]),
         figure(row["calls_per_s"]),
         figure(row["cpu_us_per_call"]),
         Cell(row["waits"]),

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from bench.services.client import UNANSWERED, ask
 from bench.services.endpoints import Endpoint
-from bench.services.load import Generator, Load, Loaded, missing
+from bench.services.load import Generator, Load, Loaded
 from bench.services.rows import Row, failures_of
 from bench.services.running import Running
 from bench.services.table import SERVICES, WARM_UP_REQUESTS, Service
@@ -197,7 +197,7 @@ class Http:
             for service in services
         }
         for service, servers in self._servers.items():
-            if reason := missing() or service.missing():
+            if reason := service.missing():
                 for server in servers:
                     server.skip(reason)
 

@@ -11,7 +11,6 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
-from bench import installed
 from bench.installed import ROOT
 from bench.services.endpoints import Answer, Endpoint
 from bench.trial import TS_NODE, end_session
@@ -59,11 +58,6 @@ class Loaded:
     """Of the errors, those that were answered."""
     hung: int
     """Of the errors, those that were given up."""
-
-
-def missing() -> str:
-    """Why nothing can be loaded, and what to do about it; empty if it can."""
-    return installed.missing(node_packages=("undici",))
 
 
 class Generator:

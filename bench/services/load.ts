@@ -12,7 +12,7 @@ import { createInterface } from "node:readline";
 import { Worker } from "node:worker_threads";
 
 // By its folder: the packages of the peers are not those of the workspace.
-import { Pool, type Dispatcher } from "../peers/node_modules/undici";
+import { Pool, type Dispatcher } from "undici";
 import { now, type Schedule } from "./pacer";
 
 const MS_PER_S = 1e3;

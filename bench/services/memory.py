@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from bench.services.http_rows import CONNECTIONS
-from bench.services.load import Generator, Load, missing
+from bench.services.load import Generator, Load
 from bench.services.rows import Row, failures_of
 from bench.services.running import Running, ServiceFailed
 from bench.services.table import SERVICES, Program, Service
@@ -119,9 +119,7 @@ class Memory:
 def _rows_of(service: Service, workers: int) -> dict[State, MemoryRow]:
     note = f"{service.note} {SHARED}"
     states: tuple[State, ...] = (IDLE, LOADED)
-    return {
-        state: MemoryRow(service.name, workers, state, note, skipped=missing() or service.missing()) for state in states
-    }
+    return {state: MemoryRow(service.name, workers, state, note, skipped=service.missing()) for state in states}
 
 
 def pss_mib(pids: Iterable[int]) -> float:

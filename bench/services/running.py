@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
-from bench.address import free_port
+from bench.address import keep_port
 from bench.installed import ROOT
 from bench.processor_time import children_of, family, processor_ns
 from bench.services.client import UNANSWERED, ask
@@ -40,7 +40,7 @@ class Running:
         self.started = 0.0
         """When its first process was started, by time.monotonic()."""
         self._workers = workers
-        self._ports = {program: free_port() for program in service.programs}
+        self._ports: dict[Program, int] = {}
         self._processes: dict[Program, subprocess.Popen[bytes]] = {}
         self._files = contextlib.ExitStack()
 
@@ -49,6 +49,8 @@ class Running:
         try:
             self._directory = self._files.enter_context(tempfile.TemporaryDirectory(prefix="shm-polyglot-bench-"))
             self._log = self._files.enter_context(tempfile.TemporaryFile(dir=self._directory))
+            for program in self.service.programs:
+                self._ports[program] = self._files.enter_context(keep_port()).getsockname()[1]
             self.started = time.monotonic()
             for program in self.service.programs:
                 self._start(program)

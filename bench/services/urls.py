@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from bench.services.client import UNANSWERED, ask
 from bench.services.endpoints import CONTRACT, HEALTH
 from bench.services.http_rows import Server, Target
-from bench.services.load import Generator, missing
+from bench.services.load import Generator
 from bench.services.rows import failures_of
 
 FORM: Final = "give http://HOST:PORT, such as http://127.0.0.1:3000"
@@ -28,8 +28,6 @@ def measure_urls(
     KeyboardInterrupt is kept. Raises UrlError before anything is measured for what is no URL of an HTTP server, and
     for one that does not answer.
     """
-    if reason := missing():
-        raise UrlError(reason)
     targets = [Target(checked(url)) for url in urls.values()]
     for name, target in zip(urls, targets, strict=True):
         _check_answering(name, target.url)

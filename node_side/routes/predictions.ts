@@ -1,6 +1,6 @@
 import type { Route } from "../http_server";
 import { HttpError } from "../http_error";
-import { readJsonObject } from "../json_body";
+import { readJsonObject, requireText } from "../json_body";
 import { MODEL, type Python } from "../python";
 
 const MAX_BATCH = 100;
@@ -37,10 +37,7 @@ function textOf(body: Record<string, unknown>): string {
   if (text === undefined || text === "") {
     throw new HttpError(400, "Missing text field");
   }
-  if (typeof text !== "string") {
-    throw new HttpError(400, "text must be a string");
-  }
-  return text;
+  return requireText(text, "text");
 }
 
 function textsOf(body: Record<string, unknown>): string[] {
@@ -54,10 +51,5 @@ function textsOf(body: Record<string, unknown>): string[] {
   if (texts.length > MAX_BATCH) {
     throw new HttpError(400, `Maximum ${MAX_BATCH} texts per batch`);
   }
-  return texts.map((text: unknown, index) => {
-    if (typeof text !== "string") {
-      throw new HttpError(400, `texts[${index}] must be a string`);
-    }
-    return text;
-  });
+  return texts.map((text: unknown, index) => requireText(text, `texts[${index}]`));
 }

@@ -26,7 +26,9 @@ test("each error has its status and tells an HTTP client no secret", (context) =
     [new CallTimeout("secret"), 504, "Python did not answer in time"],
     [new EncodeError("args[0]: no"), 400, "args[0]: no"],
     [new MessageTooLarge("3 bytes; max_message is 2"), 413, "3 bytes; max_message is 2"],
-    [new RemoteError("ValueError", "secret", "secret stack"), 500, "Internal server error"],
+    [Object.assign(new EncodeError("secret"), { fromPeer: true }), 502, "Python's answer could not be sent"],
+    [Object.assign(new MessageTooLarge("secret"), { fromPeer: true }), 502, "Python's answer could not be sent"],
+    [new RemoteError("ValueError", "secret", null, "secret stack"), 500, "Internal server error"],
     [new UnknownMethod("secret"), 500, "Internal server error"],
   ];
   for (const [error, status, message] of expected) {
@@ -38,7 +40,7 @@ test("each error has its status and tells an HTTP client no secret", (context) =
 
 test("the remote stack goes to the log, on one line", (context) => {
   const write = context.mock.method(process.stderr, "write", () => true);
-  fromBridgeError(new RemoteError("ValueError", "the message", "Traceback\n  in secret.py"));
+  fromBridgeError(new RemoteError("ValueError", "the message", null, "Traceback\n  in secret.py"));
   const [line = ""] = write.mock.calls.map((call) => String(call.arguments[0]));
   assert.ok(line.includes("ERROR [node] call to Python failed code=RemoteError reason=the message"), line);
   assert.ok(line.includes("stack=Traceback\\n  in secret.py"), line);

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 
 import { loadSettings, SettingError } from "../settings";
@@ -17,17 +19,18 @@ test("the environment is taken", () => {
   assert.deepEqual(loadSettings(environment), { host: "0.0.0.0", port: 8080, callTimeoutMs: 250, requestTimeoutMs: 2000 });
 });
 
-test("a bad value is named with its range", () => {
-  for (const [name, value, range] of [
-    ["SHM_POLYGLOT_NODE_PORT", "65536", "from 1 to 65535"],
-    ["SHM_POLYGLOT_NODE_PORT", "1e3", "from 1 to 65535"],
-    ["SHM_POLYGLOT_NODE_PORT", "", "from 1 to 65535"],
-    ["SHM_POLYGLOT_CALL_TIMEOUT", "0", "from 0.001 to 3600"],
-    ["SHM_POLYGLOT_CALL_TIMEOUT", "soon", "from 0.001 to 3600"],
-  ] as const) {
-    assert.throws(
-      () => loadSettings({ [name]: value }),
-      (error) => error instanceof SettingError && error.message === `${name}="${value}": must be a number ${range}`,
-    );
+interface Case {
+  variable: string;
+  value: string;
+  error?: string;
+}
+
+test("each value of the table is taken, or refused with the sentence that Python gives", () => {
+  const cases = JSON.parse(readFileSync(join(__dirname, "..", "..", "tests", "showcase_settings.json"), "utf8")) as Case[];
+  const own = new Set(["SHM_POLYGLOT_NODE_PORT", "SHM_POLYGLOT_CALL_TIMEOUT", "SHM_POLYGLOT_REQUEST_TIMEOUT"]);
+  assert.ok(cases.filter(({ variable }) => own.has(variable)).length > 60);
+  for (const { variable, value, error } of cases) {
+    if (!own.has(variable) || error === undefined) loadSettings({ [variable]: value });
+    else assert.throws(() => loadSettings({ [variable]: value }), (thrown) => thrown instanceof SettingError && thrown.message === error);
   }
 });

@@ -31,6 +31,25 @@ test("slugify keeps letters and vowel signs of other scripts", () => {
   }
 });
 
+test("slugify refuses what would take it long, and names the limit", () => {
+  assert.throws(() => slugify("a".repeat(10_001)), new RangeError("text must have at most 10000 characters, this one has 10001"));
+  // Unicode's normalization sorts the accents of a letter, which takes time that is quadratic in their number.
+  assert.throws(() => slugify("\u0301\u0316".repeat(5_000)), new RangeError("text must have at most 100 accents on a letter"));
+  assert.equal(slugify(`a${"\u0301".repeat(100)}`), "a");
+});
+
+test("an option that no name is as long as is refused without being repeated", () => {
+  const long = "x".repeat(100_000);
+  for (const attempt of [
+    () => formatNumber(1, { locale: long }),
+    () => formatNumber(1, { locale: "de-DE", style: "currency", currency: long }),
+    () => formatDate(new Date(0), { locale: "de-DE", timeZone: long }),
+    () => segment("x", { locale: long }),
+  ]) {
+    assert.throws(attempt, { name: "RangeError", message: /^\w+ must have at most 255 characters, this one has 100000$/ });
+  }
+});
+
 test("formatNumber writes numbers as the locale does and names the locale that was used", () => {
   assert.deepEqual(formatNumber(1234.5, { locale: "de-DE" }), { formatted: "1.234,5", locale: "de-DE" });
   assert.deepEqual(formatNumber(0.5, { locale: "en-US", style: "percent" }), { formatted: "50%", locale: "en-US" });

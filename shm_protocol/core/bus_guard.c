@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "barrier.h"
+
 #define UNUSED ((uintptr_t)0)
 #define CLAIMED ((uintptr_t)1)
 
@@ -32,20 +34,19 @@ static bool replace(uintptr_t address)
 {
     bool replaced = false;
     /* SYNC: guard in the list. */
-    for (struct shm_bus_guard *guard = atomic_load_explicit(&guards, memory_order_acquire); guard != NULL;
-         guard = guard->next) {
+    for (struct shm_bus_guard *guard = shm_load_acquire(&guards); guard != NULL; guard = guard->next) {
         /* SYNC: guard filled in. */
-        uintptr_t memory = atomic_load_explicit(&guard->memory, memory_order_acquire);
-        size_t bytes = atomic_load_explicit(&guard->bytes, memory_order_acquire);
+        uintptr_t memory = shm_load_acquire(&guard->memory);
+        size_t bytes = shm_load_acquire(&guard->bytes);
         /* Another thread may be using the node for something else. The one looked for is not: this thread is in it. */
-        if (memory <= CLAIMED || memory != atomic_load_explicit(&guard->memory, memory_order_relaxed) ||
+        if (memory <= CLAIMED || memory != shm_load_relaxed(&guard->memory) ||
             address - memory >= bytes)
             continue;
         /* Not on the list of async-signal-safe functions, but a bare system call, and nothing else can help. */
         if (mmap((void *)memory, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
             MAP_FAILED)
             continue;
-        atomic_store_explicit(&guard->lost, true, memory_order_relaxed);
+        shm_store_relaxed(&guard->lost, true);
         replaced = true;
     }
     return replaced;
@@ -95,8 +96,7 @@ __attribute__((destructor)) static void uninstall(void)
 
 static struct shm_bus_guard *claim(void)
 {
-    for (struct shm_bus_guard *guard = atomic_load_explicit(&guards, memory_order_acquire); guard != NULL;
-         guard = guard->next) {
+    for (struct shm_bus_guard *guard = shm_load_acquire(&guards); guard != NULL; guard = guard->next) {
         uintptr_t expected = UNUSED;
         if (atomic_compare_exchange_strong(&guard->memory, &expected, CLAIMED))
             return guard;
@@ -104,8 +104,8 @@ static struct shm_bus_guard *claim(void)
     struct shm_bus_guard *guard = calloc(1, sizeof *guard);
     if (guard == NULL)
         return NULL;
-    atomic_store_explicit(&guard->memory, CLAIMED, memory_order_relaxed);
-    guard->next = atomic_load_explicit(&guards, memory_order_relaxed);
+    shm_store_relaxed(&guard->memory, CLAIMED);
+    guard->next = shm_load_relaxed(&guards);
     /* SYNC: guard in the list. */
     while (!atomic_compare_exchange_weak_explicit(&guards, &guard->next, guard, memory_order_release,
                                                   memory_order_relaxed))
@@ -119,17 +119,17 @@ struct shm_bus_guard *shm_bus_guard_begin(void *memory, size_t bytes)
     struct shm_bus_guard *guard = claim();
     if (guard == NULL)
         return NULL;
-    atomic_store_explicit(&guard->lost, false, memory_order_relaxed);
-    atomic_store_explicit(&guard->bytes, bytes, memory_order_relaxed);
+    shm_store_relaxed(&guard->lost, false);
+    shm_store_relaxed(&guard->bytes, bytes);
     /* SYNC: guard filled in. */
-    atomic_store_explicit(&guard->memory, (uintptr_t)memory, memory_order_release);
+    shm_store_release(&guard->memory, (uintptr_t)memory);
     return guard;
 }
 
 void shm_bus_guard_end(struct shm_bus_guard *guard)
 {
     if (guard != NULL)
-        atomic_store_explicit(&guard->memory, UNUSED, memory_order_release);
+        shm_store_release(&guard->memory, UNUSED);
 }
 
 const atomic_bool *shm_bus_guard_lost(const struct shm_bus_guard *guard)

@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "barrier.h"
 #include "counters.h"
 #include "ring.h"
 #include "waiter.h"
@@ -87,7 +89,7 @@ static uint32_t fragment_bytes(const shm_channel *channel)
 
 static void tell_spin_budget(const shm_channel *channel)
 {
-    atomic_store_explicit(&channel->counters->spin_budget_ns, channel->waiter.budget_ns, memory_order_relaxed);
+    shm_store_relaxed(&channel->counters->spin_budget_ns, channel->waiter.budget_ns);
 }
 
 static int open_channel(shm_channel **out, const struct shm_segment *segment, enum shm_side side,
@@ -153,6 +155,11 @@ void shm_channel_close(shm_channel *channel)
     free(channel);
 }
 
+int shm_channel_socket(const shm_channel *channel)
+{
+    return channel->socket_fd;
+}
+
 void shm_channel_set_max_message(shm_channel *channel, uint32_t max_message)
 {
     channel->max_message = max_message;
@@ -160,7 +167,7 @@ void shm_channel_set_max_message(shm_channel *channel, uint32_t max_message)
 
 static bool is_lost(const shm_channel *channel)
 {
-    return atomic_load_explicit(channel->lost, memory_order_relaxed);
+    return shm_load_relaxed(channel->lost);
 }
 
 static void ring_doorbell(shm_channel *channel)
@@ -184,8 +191,7 @@ static void end_wait(shm_channel *channel)
 void shm_channel_unpark(shm_channel *channel)
 {
     channel->parked = false;
-    /* Relaxed: a doorbell rung needlessly between here and the store's arrival does no harm. */
-    atomic_store_explicit(&channel->consumer.shared->consumer_state, channel->awake, memory_order_relaxed);
+    shm_ring_wake(&channel->consumer, channel->awake);
 }
 
 /* End the current wait although nothing has come. Polling that was cut short says nothing about whether it pays. */
@@ -367,17 +373,18 @@ static bool spin(shm_channel *channel, uint64_t until_ns, uint64_t *clock_ns)
     }
 }
 
-int shm_channel_park(shm_channel *channel)
+bool shm_channel_park(shm_channel *channel)
 {
-    if (channel->showing_assembly || shm_ring_park(&channel->consumer, channel->awake) ||
+    if (channel->showing_assembly || !shm_ring_park(&channel->consumer, channel->awake) ||
         (channel->sending && shm_ring_await_room(&channel->producer, channel->wanted) != 0) || is_lost(channel)) {
         shm_channel_unpark(channel);
-        return ready(channel);
+        end_wait(channel);
+        return false;
     }
     channel->parked = true;
     channel->slept = channel->waiter.began_ns != 0;
     shm_count(&channel->counters->parks, 1);
-    return 0;
+    return true;
 }
 
 int shm_channel_poll(shm_channel *channel, uint64_t poll_ns)
@@ -397,7 +404,7 @@ int shm_channel_poll(shm_channel *channel, uint64_t poll_ns)
         if (shm_waiter_polls(&channel->waiter, clock_ns))
             return 0;
     }
-    return shm_channel_park(channel) ? 1 : -EAGAIN;
+    return shm_channel_park(channel) ? -EAGAIN : 1;
 }
 
 /* Read some doorbells: 0, -EPIPE at the end of the socket, -EPROTO for another byte, or recv's errno, negative. */
@@ -452,8 +459,8 @@ static bool sleep_in_recv(shm_channel *channel, uint64_t left_ns, int *rc)
 }
 
 /* Sleep until the socket is readable or `deadline_ns` has come (0: none), or sooner, and read the doorbells. 0, or a
- * negative errno as read_doorbells says, or -EINTR. */
-static int sleep_on_socket(shm_channel *channel, uint64_t deadline_ns)
+ * negative errno as read_doorbells says, or -EINTR; -ECANCELED if only `wake_fd` is readable (< 0: there is none). */
+static int sleep_on_socket(shm_channel *channel, uint64_t deadline_ns, int wake_fd)
 {
     uint64_t left_ns = LONGEST_SLEEP_NS;
     if (deadline_ns != 0) {
@@ -461,11 +468,16 @@ static int sleep_on_socket(shm_channel *channel, uint64_t deadline_ns)
         left_ns = deadline_ns > clock_ns ? deadline_ns - clock_ns : 0;
     }
     int rc;
-    if (!sleep_in_recv(channel, left_ns, &rc)) {
+    if (wake_fd >= 0 || !sleep_in_recv(channel, left_ns, &rc)) {
         const struct timespec timeout = {(time_t)(left_ns / NS_PER_S), (long)(left_ns % NS_PER_S)};
-        struct pollfd socket = {.fd = channel->socket_fd, .events = POLLIN};
-        int count = ppoll(&socket, 1, &timeout, NULL);
-        rc = count < 0 ? -errno : count == 0 ? 0 : read_doorbells(channel, MSG_DONTWAIT);
+        struct pollfd slept_on[] = {{.fd = channel->socket_fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
+        int count = ppoll(slept_on, 2, &timeout, NULL);
+        if (count < 0)
+            rc = -errno;
+        else if (slept_on[0].revents != 0)
+            rc = read_doorbells(channel, MSG_DONTWAIT);
+        else
+            rc = count == 0 ? 0 : -ECANCELED;
     }
     return rc == -EAGAIN || rc == -EWOULDBLOCK ? 0 : rc;
 }
@@ -477,7 +489,13 @@ static int ready_or(shm_channel *channel, int rc)
     return rc != -EPROTO && is_ready(channel) ? ready(channel) : rc;
 }
 
-int shm_channel_wait(shm_channel *channel, int64_t timeout_ns)
+static bool is_readable(int fd)
+{
+    struct pollfd looked_at = {.fd = fd, .events = POLLIN};
+    return fd >= 0 && poll(&looked_at, 1, 0) > 0;
+}
+
+int shm_channel_wait_or_wake(shm_channel *channel, int64_t timeout_ns, int wake_fd)
 {
     if (channel->parked)
         shm_channel_unpark(channel);
@@ -498,12 +516,12 @@ int shm_channel_wait(shm_channel *channel, int64_t timeout_ns)
         }
         if (shm_waiter_polls(&channel->waiter, clock_ns)) {
             int rc = shm_channel_drain_doorbell(channel);
-            return ready_or(channel, rc < 0 ? rc : -EINTR);
+            return ready_or(channel, rc < 0 ? rc : is_readable(wake_fd) ? -ECANCELED : -EINTR);
         }
     }
-    if (shm_channel_park(channel))
+    if (!shm_channel_park(channel))
         return 1;
-    int rc = sleep_on_socket(channel, deadline_ns);
+    int rc = sleep_on_socket(channel, deadline_ns, wake_fd);
     shm_channel_unpark(channel);
     rc = ready_or(channel, rc);
     if (rc != 0)
@@ -516,16 +534,21 @@ int shm_channel_wait(shm_channel *channel, int64_t timeout_ns)
     return -EINTR;
 }
 
+int shm_channel_wait(shm_channel *channel, int64_t timeout_ns)
+{
+    return shm_channel_wait_or_wake(channel, timeout_ns, -1);
+}
+
 void shm_channel_set_busy(shm_channel *channel, bool busy)
 {
     channel->awake = busy ? SHM_BUSY : SHM_AWAKE;
     if (!channel->parked)
-        atomic_store_explicit(&channel->consumer.shared->consumer_state, channel->awake, memory_order_relaxed);
+        shm_ring_wake(&channel->consumer, channel->awake);
 }
 
 uint32_t shm_channel_peer_state(const shm_channel *channel)
 {
-    return atomic_load_explicit(&channel->producer.shared->consumer_state, memory_order_relaxed);
+    return shm_ring_state(channel->producer.shared);
 }
 
 void shm_channel_count_call(shm_channel *channel, uint64_t latency_ns, bool failed)
@@ -537,7 +560,7 @@ void shm_channel_count_call(shm_channel *channel, uint64_t latency_ns, bool fail
 
 static uint64_t look(const _Atomic uint64_t *counter)
 {
-    return atomic_load_explicit(counter, memory_order_relaxed);
+    return shm_load_relaxed(counter);
 }
 
 /* `sends_on` and `receives_on`: the rings of the side whose counters these are. */
@@ -545,9 +568,6 @@ static void read_counters(const shm_channel *channel, const struct shm_counters 
                           const struct shm_ring_words *sends_on, const struct shm_ring_words *receives_on,
                           struct shm_channel_stats *stats)
 {
-    /* The head first: it never passes the tail. Records may come and go between the two. */
-    uint64_t head = look(&sends_on->head);
-    uint64_t used = look(&sends_on->tail) - head;
     *stats = (struct shm_channel_stats){
         .messages_sent = look(&counters->messages_sent),
         .messages_received = look(&counters->messages_received),
@@ -557,8 +577,8 @@ static void read_counters(const shm_channel *channel, const struct shm_counters 
         .parks = look(&counters->parks),
         .spin_budget_ns = look(&counters->spin_budget_ns),
         .ring_bytes = channel->segment.ring_capacity,
-        .ring_used = used < channel->segment.ring_capacity ? (uint32_t)used : channel->segment.ring_capacity,
-        .state = atomic_load_explicit(&receives_on->consumer_state, memory_order_relaxed),
+        .ring_used = shm_ring_used(sends_on, channel->segment.ring_capacity),
+        .state = shm_ring_state(receives_on),
         .calls_failed = look(&counters->calls_failed),
     };
     for (unsigned bucket = 0; bucket < SHM_LATENCY_BUCKETS; bucket++)

@@ -49,6 +49,9 @@ int shm_channel_attach(shm_channel **channel, int segment_fd, const struct shm_c
  * copy. */
 void shm_channel_close(shm_channel *channel);
 
+/* The duplicate of the socket: the channel's, closed with it. For an event loop to watch. */
+int shm_channel_socket(const shm_channel *channel);
+
 /* The smaller of both sides' limits, once the handshake has told the peer's. */
 void shm_channel_set_max_message(shm_channel *channel, uint32_t max_message);
 
@@ -73,8 +76,8 @@ void shm_channel_consume(shm_channel *channel);
  * will become readable; call shm_channel_unpark then. Never blocks in the kernel. */
 int shm_channel_poll(shm_channel *channel, uint64_t poll_ns);
 
-/* Park without polling (further). 1: ready after all, not parked. 0: parked. */
-int shm_channel_park(shm_channel *channel);
+/* Park without polling (further). True: parked. False: there is something after all. */
+bool shm_channel_park(shm_channel *channel);
 
 /* Awake again. */
 void shm_channel_unpark(shm_channel *channel);
@@ -82,6 +85,10 @@ void shm_channel_unpark(shm_channel *channel);
 /* Block until there is a message, or room if a message is partly sent: poll for the spin budget, then park in the
  * kernel. `timeout_ns` < 0: no limit. 1: ready. 0: timed out. Wakes soonest where the socket is in blocking mode. */
 int shm_channel_wait(shm_channel *channel, int64_t timeout_ns);
+
+/* The same, but -ECANCELED as soon as the descriptor `wake_fd` is readable and nothing else is there: how another thread, or
+ * the handler of a signal, ends a wait. It sleeps in ppoll, which wakes a little later. `wake_fd` < 0: there is none. */
+int shm_channel_wait_or_wake(shm_channel *channel, int64_t timeout_ns, int wake_fd);
 
 /* Read the doorbells that have come, without blocking; past 256 the rest stays, and keeps the socket readable.
  * 0, -EPIPE at the end of the socket, -EPROTO for another byte. */

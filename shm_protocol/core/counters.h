@@ -3,6 +3,7 @@
 #ifndef SHM_COUNTERS_H
 #define SHM_COUNTERS_H
 
+#include "barrier.h"
 #include "layout.h"
 
 /* Octave of the first bucket's end: 2^8 ns. */
@@ -22,8 +23,8 @@ static inline unsigned shm_latency_bucket(uint64_t latency_ns)
 
 static inline void shm_count(_Atomic uint64_t *counter, uint64_t more)
 {
-    uint64_t so_far = atomic_load_explicit(counter, memory_order_relaxed);
-    atomic_store_explicit(counter, so_far + more, memory_order_relaxed);
+    uint64_t so_far = shm_load_relaxed(counter);
+    shm_store_relaxed(counter, so_far + more);
 }
 
 #endif

@@ -1,12 +1,9 @@
-/* Which store pairs with which load is told by the SYNC labels; the same label stands at both ends.
- *
- * tail, head, consumer_state and producer_waiting are stored and loaded sequentially consistent where a side may go to
- * sleep on what it read: each side stores its own word and then loads the other's, and in a single total order one of
- * the two must see the other's store. Plain C11 fences would do as well, but ThreadSanitizer does not know them. */
 #include "ring.h"
 
 #include <errno.h>
 #include <string.h>
+
+#include "barrier.h"
 
 static uint32_t record_bytes(uint32_t length)
 {
@@ -44,7 +41,7 @@ static uint32_t padding_before(const struct shm_producer *producer, uint32_t byt
 static int load_head(struct shm_producer *producer)
 {
     /* SYNC: record released, its bytes may be overwritten. SYNC: producer waits for room. */
-    uint64_t head = atomic_load_explicit(&producer->shared->head, memory_order_seq_cst);
+    uint64_t head = shm_load_seq_cst(&producer->shared->head);
     /* A head only moves forward, and never past what was published. */
     if (head - producer->cached_head > producer->local_tail - producer->cached_head || head % SHM_RECORD_ALIGN != 0)
         return -EPROTO;
@@ -101,23 +98,23 @@ bool shm_ring_publish(struct shm_producer *producer, uint32_t flags)
     producer->local_tail += producer->claimed;
     producer->claimed = 0;
     /* SYNC: record visible to consumer. SYNC: consumer parks. */
-    atomic_store_explicit(&producer->shared->tail, producer->local_tail, memory_order_seq_cst);
+    shm_store_seq_cst(&producer->shared->tail, producer->local_tail);
     /* SYNC: consumer parks. */
-    if (atomic_load_explicit(&producer->shared->consumer_state, memory_order_seq_cst) != SHM_PARKED)
+    if (shm_load_seq_cst(&producer->shared->consumer_state) != SHM_PARKED)
         return false;
     /* An exchange, so that one park costs one doorbell however many records follow. */
-    return atomic_exchange_explicit(&producer->shared->consumer_state, SHM_AWAKE, memory_order_seq_cst) == SHM_PARKED;
+    return shm_exchange_seq_cst(&producer->shared->consumer_state, SHM_AWAKE) == SHM_PARKED;
 }
 
 int shm_ring_await_room(struct shm_producer *producer, uint32_t length)
 {
     /* SYNC: producer waits for room. */
-    atomic_store_explicit(&producer->shared->producer_waiting, 1, memory_order_seq_cst);
+    shm_store_seq_cst(&producer->shared->producer_waiting, 1);
     int rc = load_head(producer);
     if (rc == 0)
         rc = shm_ring_has_room(producer, length);
     if (rc != 0)
-        atomic_store_explicit(&producer->shared->producer_waiting, 0, memory_order_relaxed);
+        shm_store_relaxed(&producer->shared->producer_waiting, 0);
     return rc;
 }
 
@@ -125,7 +122,7 @@ int shm_ring_await_room(struct shm_producer *producer, uint32_t length)
 static int load_tail(struct shm_consumer *consumer)
 {
     /* SYNC: record visible to consumer. SYNC: consumer parks. */
-    uint64_t tail = atomic_load_explicit(&consumer->shared->tail, memory_order_seq_cst);
+    uint64_t tail = shm_load_seq_cst(&consumer->shared->tail);
     if (tail - consumer->local_head > consumer->capacity || tail % SHM_RECORD_ALIGN != 0)
         return -EPROTO;
     consumer->cached_tail = tail;
@@ -137,7 +134,7 @@ bool shm_ring_has_record(struct shm_consumer *consumer)
     if (consumer->cached_tail != consumer->local_head)
         return true;
     /* Acquire is enough to poll; a tail that cannot be is left to shm_ring_peek to report. */
-    return atomic_load_explicit(&consumer->shared->tail, memory_order_acquire) != consumer->local_head;
+    return shm_load_acquire(&consumer->shared->tail) != consumer->local_head;
 }
 
 int shm_ring_peek(struct shm_consumer *consumer, const uint8_t **payload, uint32_t *length, uint32_t *flags)
@@ -154,10 +151,7 @@ int shm_ring_peek(struct shm_consumer *consumer, const uint8_t **payload, uint32
         uint32_t to_end = consumer->capacity - position;
         uint64_t available = consumer->cached_tail - consumer->local_head;
         struct shm_record_header header;
-        /* Copied once: the peer can change it between a check and a use. The empty asm keeps the compiler from
-         * reading it again. */
-        memcpy(&header, consumer->data + position, sizeof header);
-        __asm__ volatile("" : : : "memory");
+        shm_read_once(&header, consumer->data + position, sizeof header);
         if (header.length > to_end - SHM_RECORD_HEADER_BYTES || record_bytes(header.length) > available)
             return -EPROTO;
         if (header.flags == SHM_RECORD_PADDING) {
@@ -183,21 +177,40 @@ bool shm_ring_release(struct shm_consumer *consumer)
     consumer->local_head += consumer->peeked;
     consumer->peeked = 0;
     /* SYNC: record released, its bytes may be overwritten. SYNC: producer waits for room. */
-    atomic_store_explicit(&consumer->shared->head, consumer->local_head, memory_order_seq_cst);
+    shm_store_seq_cst(&consumer->shared->head, consumer->local_head);
     /* SYNC: producer waits for room. */
-    if (atomic_load_explicit(&consumer->shared->producer_waiting, memory_order_seq_cst) == 0)
+    if (shm_load_seq_cst(&consumer->shared->producer_waiting) == 0)
         return false;
-    return atomic_exchange_explicit(&consumer->shared->producer_waiting, 0, memory_order_seq_cst) != 0;
+    return shm_exchange_seq_cst(&consumer->shared->producer_waiting, 0) != 0;
 }
 
 bool shm_ring_park(struct shm_consumer *consumer, enum shm_consumer_state awake)
 {
     /* SYNC: consumer parks. */
-    atomic_store_explicit(&consumer->shared->consumer_state, SHM_PARKED, memory_order_seq_cst);
+    shm_store_seq_cst(&consumer->shared->consumer_state, SHM_PARKED);
     if (consumer->cached_tail == consumer->local_head &&
         /* SYNC: record visible to consumer. SYNC: consumer parks. */
-        atomic_load_explicit(&consumer->shared->tail, memory_order_seq_cst) == consumer->local_head)
-        return false;
-    atomic_store_explicit(&consumer->shared->consumer_state, awake, memory_order_relaxed);
-    return true;
+        shm_load_seq_cst(&consumer->shared->tail) == consumer->local_head)
+        return true;
+    shm_ring_wake(consumer, awake);
+    return false;
+}
+
+void shm_ring_wake(struct shm_consumer *consumer, enum shm_consumer_state awake)
+{
+    /* Relaxed: a doorbell rung needlessly between here and the store's arrival does no harm. */
+    shm_store_relaxed(&consumer->shared->consumer_state, awake);
+}
+
+uint32_t shm_ring_state(const struct shm_ring_words *shared)
+{
+    return shm_load_relaxed(&shared->consumer_state);
+}
+
+uint32_t shm_ring_used(const struct shm_ring_words *shared, uint32_t capacity)
+{
+    /* The head first: it never passes the tail. Records may come and go between the two. */
+    uint64_t head = shm_load_relaxed(&shared->head);
+    uint64_t used = shm_load_relaxed(&shared->tail) - head;
+    return used < capacity ? (uint32_t)used : capacity;
 }

@@ -55,8 +55,17 @@ bool shm_ring_release(struct shm_consumer *consumer);
 /* Is there a record? Does not check it. */
 bool shm_ring_has_record(struct shm_consumer *consumer);
 
-/* Say that the consumer is about to sleep. Returns true if a record has come (do not sleep; the state is `awake`
- * again), false if the producer will ring. `awake` is SHM_AWAKE or SHM_BUSY. */
+/* Say that the consumer is about to sleep. Returns true if it is parked and the producer will ring, false if a record has
+ * come (do not sleep; the state is `awake` again). `awake` is SHM_AWAKE or SHM_BUSY. */
 bool shm_ring_park(struct shm_consumer *consumer, enum shm_consumer_state awake);
+
+/* Say that the consumer is not parked (any more). */
+void shm_ring_wake(struct shm_consumer *consumer, enum shm_consumer_state awake);
+
+/* What the consumer of a ring says that it does: enum shm_consumer_state, or of a hostile one any number. */
+uint32_t shm_ring_state(const struct shm_ring_words *shared);
+
+/* Bytes of a ring that are published and not released, at most its capacity: a hint, nothing is decided by it. */
+uint32_t shm_ring_used(const struct shm_ring_words *shared, uint32_t capacity);
 
 #endif

@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "barrier.h"
+
 static bool is_capacity(uint32_t capacity)
 {
     return capacity >= SHM_RING_CAPACITY_MIN && capacity <= SHM_RING_CAPACITY_MAX && (capacity & (capacity - 1)) == 0;
@@ -50,11 +52,11 @@ int shm_segment_create(struct shm_segment *segment, int fd, uint32_t ring_capaci
     }
     segment->ring_capacity = ring_capacity;
     struct shm_segment_header *header = segment->header;
-    atomic_store_explicit(&header->magic, SHM_MAGIC, memory_order_relaxed);
+    shm_store_relaxed(&header->magic, SHM_MAGIC);
     header->ring_capacity = ring_capacity;
     header->segment_bytes = segment->bytes;
     /* The rings' words start at zero, as a fresh file does. SYNC: segment laid out. */
-    atomic_store_explicit(&header->layout_version, SHM_LAYOUT_VERSION, memory_order_release);
+    shm_store_release(&header->layout_version, SHM_LAYOUT_VERSION);
     return 0;
 }
 
@@ -62,16 +64,18 @@ static int check_header(struct shm_segment *segment)
 {
     struct shm_segment_header *header = segment->header;
     /* SYNC: segment laid out. */
-    uint32_t version = atomic_load_explicit(&header->layout_version, memory_order_acquire);
-    uint64_t magic = atomic_load_explicit(&header->magic, memory_order_relaxed);
+    uint32_t version = shm_load_acquire(&header->layout_version);
+    uint64_t magic = shm_load_relaxed(&header->magic);
     if (magic != SHM_MAGIC && (magic != 0 || version != 0))
         return -ENOMSG;
     if (version == 0)
         return -EAGAIN;
     if (version != SHM_LAYOUT_VERSION)
         return -ENOTSUP;
-    uint32_t capacity = *(volatile uint32_t *)&header->ring_capacity;
-    uint64_t bytes = *(volatile uint64_t *)&header->segment_bytes;
+    uint32_t capacity;
+    uint64_t bytes;
+    shm_read_once(&capacity, &header->ring_capacity, sizeof capacity);
+    shm_read_once(&bytes, &header->segment_bytes, sizeof bytes);
     if (!is_capacity(capacity) || bytes != segment->bytes || segment->bytes != shm_segment_bytes(capacity))
         return -EPROTO;
     segment->ring_capacity = capacity;

@@ -6,10 +6,11 @@
  *   - after the producer's end, dead or closed, the consumer reads all that was published, and ends;
  *   - after the consumer's end, a producer that waits for room ends too.
  *
- * The names are those of core/ring.c, and so are the SYNC labels. Steps are interleaved one by one in a single order:
- * that is what sequentially consistent stores and loads mean, and what the code uses for these words. Left out: weaker
- * orders (the orderings of C11, ThreadSanitizer, core/tests/ring_store_order.c), sizes and padding of records, polling
- * before a park (it only looks more often), time-outs (one would hide a lost wake-up), hostile peers.
+ * The shared words have the names of core/ring.c, and the SYNC labels are the same (a test compares them). Steps are
+ * interleaved one by one in a single order: that is what sequentially consistent stores and loads mean, and what the code
+ * uses for these words. Left out: weaker orders (the orderings of C11, ThreadSanitizer, core/tests/ring_store_order.c),
+ * sizes and padding of records, polling before a park (it only looks more often), time-outs (one would hide a lost
+ * wake-up), hostile peers.
  *
  * Each variant below breaks one thing and must be found out: NO_RECHECK, STATE_BEFORE_TAIL, NO_ROOM_RECHECK,
  * WAITING_BEFORE_HEAD, TAIL_BEFORE_DATA, END_BEFORE_RING. */
@@ -126,6 +127,7 @@ active proctype producer()
 #ifndef NO_ROOM_RECHECK
                     cached_head = head;
 #endif
+                    /* What shm_ring_await_room answers: 1, there is room, or 0, the consumer will ring. */
                     if
                     :: tail - cached_head < CAPACITY ->
                         producer_waiting = false;
@@ -187,8 +189,10 @@ active proctype consumer()
                 /* SYNC: consumer parks. */
                 consumer_state = PARKED;
 #ifndef NO_RECHECK
+                /* SYNC: record visible to consumer. SYNC: consumer parks. */
                 tail_seen = tail;
 #endif
+                /* What shm_ring_park answers: false, a record has come, or true, parked. */
                 if
                 :: tail_seen != head -> consumer_state = AWAKE
                 :: else ->

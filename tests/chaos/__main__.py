@@ -1,4 +1,6 @@
-"""`python -m tests.chaos`: kills, stops and restarts either side in every way, under verified load, and counts."""
+"""`python -m tests.chaos`: kills, stops and restarts either side in every way, under verified load, and counts; then
+has exposed functions and HTTP clients misbehave beside that load.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ SHOWN: Final = 5
 """Of the faults of one strike."""
 
 EPILOG: Final = """
-The names of the cells are LEVEL/VICTIM/SIGNAL/MOMENT; --list prints them.
+The names of the cells are LEVEL/VICTIM/HOW/MOMENT; --list prints them. How: a signal, or a way to misbehave.
 
 exit codes: 0; 1 something is not as promised; 2 bad usage; 130 Ctrl-C, with what was counted
 """

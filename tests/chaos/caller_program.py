@@ -11,7 +11,7 @@ from typing import Final
 
 import shm_protocol
 
-from . import questions
+from . import misbehaviour, questions
 from .journal import Journal, Lane
 from .questions import PEER, TIMEOUT_S
 
@@ -25,8 +25,18 @@ def handshake(question: int) -> bool:
         return questions.ask(partial(client.call, timeout=TIMEOUT_S), "answer", question)
 
 
+def misbehaves(lane: Lane, way: str) -> None:
+    """A lane that asks functions that misbehave, on connections of its own."""
+    limit = misbehaviour.TINY if way == "overflows" else None
+    with shm_protocol.connect(name="caller", expose=PEER, timeout=TIMEOUT_S, max_message=limit) as client:
+        while True:
+            lane.attempt(partial(misbehaviour.ask, client, way))
+
+
 def run(lane: Lane, shape: str, client: shm_protocol.Client | None) -> None:
     """One lane, for ever."""
+    if shape in misbehaviour.WAYS:
+        misbehaves(lane, shape)
     if client is None:
         while True:
             lane.attempt(handshake)

@@ -15,6 +15,7 @@ from . import leftovers
 from .leftovers import Held
 from .matrix import GUNICORN_LANES, Cell
 from .programs import Program, Programs
+from .questions import TIMEOUT_S
 from .report import Figures
 from .striker import Striker, when_stopped
 
@@ -27,9 +28,10 @@ NO_SERVER: Final = frozenset({"refused", "cut off"})
 SAMPLE_S: Final = 0.3
 
 
-def strikes(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Figures]]:
+def strikes(cells: Sequence[Cell], timeout_s: float = TIMEOUT_S) -> Iterator[tuple[Cell, Figures]]:
     """Strikes once for each of the cells, which have one moment, and gives what came of it. Raises Stuck."""
-    return GunicornStriker.strikes(Programs(GUNICORN_LANES[cells[0].moment], under_gunicorn=True), cells)
+    programs = Programs(GUNICORN_LANES[cells[0].moment], under_gunicorn=True, timeout_s=timeout_s)
+    return GunicornStriker.strikes(programs, cells)
 
 
 class GunicornStriker(Striker):

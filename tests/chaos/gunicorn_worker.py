@@ -1,7 +1,7 @@
 """The workers of a real gunicorn in the crash matrix: the project's own, and they expose what every program exposes.
 
 A request is a call of Node's that the worker makes for the client, `{"method": "peer.answer", "args": [7]}`; with
-`"redial"` the worker gives its connection up first, and makes another.
+`"redial"` it makes a connection for this one call.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext, suppress
 from typing import Any
 
-from shm_protocol import BridgeError, RemoteError
-
-from python_side import bridge
-from python_side.bridge_worker import BridgeWorker
-from python_side.worker_link import WorkerLink
+import shm_protocol
+from shm_protocol import BridgeError, Client, RemoteError
+from shm_protocol.gunicorn import BridgeWorker, bridge
+from shm_protocol.gunicorn.worker_client import DIAL_TIMEOUT_S
 
 from .journal import tell
+from .misbehaviour import MISBEHAVING
 from .questions import PEER, TIMEOUT_S
 
 
@@ -27,7 +28,16 @@ class ChaosWorker(BridgeWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.link = WorkerLink(f"gunicorn worker {self.age}", PEER, self)
+        self.cfg.set("shm_expose", {**PEER, **MISBEHAVING})
+        self.cfg.set("shm_max_connections", 1)
+
+    def prepare(self) -> None:
+        """The worker's own makes the first connection alone. With one whenever there is a Node, those that were there
+        before a strike and those that replace them hold the same.
+        """
+        # Where there is none after all, the next attempt to attach tries it again.
+        with suppress(BridgeError):
+            self.client.call("peer.answer", 0, timeout=TIMEOUT_S)
 
     def run(self) -> None:
         """Says that the worker is about to dial, and serves."""
@@ -35,18 +45,20 @@ class ChaosWorker(BridgeWorker):
         super().run()
 
 
+def redialed() -> Client:
+    """A client for one call. Raises BridgeError."""
+    return shm_protocol.connect(name="redials", expose=PEER, max_connections=1, timeout=DIAL_TIMEOUT_S)
+
+
 def app(environ: dict[str, Any], start_response: Callable[[str, list[tuple[str, str]]], object]) -> Iterable[bytes]:
     """Answers with what Node does, or with what came of the call and when: a client sees only when it hears of it."""
     asked = json.loads(environ["wsgi.input"].read())
-    node = bridge.get_node()
-    if asked.get("redial"):
-        assert isinstance(node, WorkerLink)
-        node.close()
-        node.open()
     began = time.monotonic()
     answer: dict[str, Any]
     try:
-        answer = {"result": node.call(asked["method"], *asked["args"], timeout=TIMEOUT_S)}
+        # Other handlers use the worker's own client meanwhile.
+        with redialed() if asked.get("redial") else nullcontext(bridge()) as node:
+            answer = {"result": node.call(asked["method"], *asked["args"], timeout=TIMEOUT_S)}
     except BridgeError as error:
         what = error.type if isinstance(error, RemoteError) else error.code
         answer = {"failure": [what, began, time.monotonic(), str(error)]}

@@ -25,12 +25,13 @@ PAUSE_S: Final = 0.005
 class HttpLoad:
     """Asks both servers until it is left, each lane in a thread with one request at a time.
 
-    verified: right answers. latest: the last event of each lane. As of a Program, see programs.py; what an event says
-    begins with the side that was asked, e.g. "node PeerGone".
+    verified: right answers. longest: the seconds that one of them took. latest: the last event of each lane. As of a
+    Program, see programs.py; what an event says begins with the side that was asked, e.g. "node PeerGone".
     """
 
     def __init__(self, *, python_url: str, node_url: str) -> None:
         self.verified = 0
+        self.longest = 0.0
         self.latest: dict[int, Event] = {}
         self.wrong: list[str] = []
         self._events: list[Event] = []
@@ -94,6 +95,7 @@ class HttpLoad:
             with self._lock:
                 if what == BACK:
                     self.verified += 1
+                    self.longest = max(self.longest, event.at - began)
                 elif what == "wrong":
                     self.wrong.append(detail)
                     continue

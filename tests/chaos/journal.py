@@ -71,7 +71,9 @@ class Journal:
                 continue
             last, told = time.monotonic(), verified
             try:
-                tell({"verified": verified, "events": _taken(self._events), "wrong": _taken(self._wrong)})
+                longest = [lane.longest for lane in self._lanes]
+                news = {"verified": verified, "events": _taken(self._events), "wrong": _taken(self._wrong)}
+                tell({**news, "longest": longest})
             except BrokenPipeError:
                 # Whoever started this program is gone.
                 os._exit(1)
@@ -82,10 +84,14 @@ def _taken(queue: deque[Any]) -> list[Any]:
 
 
 class Lane:
-    """Asks one question at a time. verified: answers that were right."""
+    """Asks one question at a time. verified: answers that were right.
+
+    longest: how long the lane has waited for one of them, but for the first and the first after a failure, in seconds.
+    """
 
     def __init__(self, number: int, events: deque[list[Any]], wrong: deque[str]) -> None:
         self.verified = 0
+        self.longest = 0.0
         self._number = number
         self._events = events
         self._wrong = wrong
@@ -108,9 +114,12 @@ class Lane:
             self._wrong.append(f"lane {self._number}: question {question} got an answer that is not its own")
             return True
         self.verified += 1
-        if not self._is_back:
+        at = time.monotonic()
+        if self._is_back:
+            self.longest = max(self.longest, at - began)
+        else:
             self._is_back = True
-            self._events.append([self._number, "back", began, time.monotonic(), ""])
+            self._events.append([self._number, "back", began, at, ""])
         return True
 
     def _fail(self, failure: Failure) -> bool:

@@ -49,7 +49,8 @@ export class Journal {
         String(verified) === this.told && this.attached === undefined && this.events.length + this.wrong.length === 0;
       if (isQuiet && performance.now() - last < HEARTBEAT_MS) return;
       last = performance.now();
-      this.print({ verified, events: this.events, wrong: this.wrong, attached: this.attached, at: now() });
+      const longest = this.lanes.map((lane) => lane.longest);
+      this.print({ verified, longest, events: this.events, wrong: this.wrong, attached: this.attached, at: now() });
       this.told = String(verified);
       this.events = [];
       this.wrong = [];
@@ -72,6 +73,8 @@ interface Notes {
 export class Lane {
   /** Answers that were right. */
   verified = 0;
+  /** How long it has waited for one of them, but for the first and the first after a failure, in seconds. */
+  longest = 0;
   private question = Math.floor(Math.random() * 2 ** 50);
   private isBack = false;
 
@@ -101,7 +104,10 @@ export class Lane {
       return;
     }
     this.verified++;
-    if (this.isBack) return;
+    if (this.isBack) {
+      this.longest = Math.max(this.longest, now() - began);
+      return;
+    }
     this.isBack = true;
     this.notes.event([this.number, "back", began, now(), ""]);
   }

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from services import SEGMENT, SHARED_MEMORY, parent_of, pids, read
 
-SETTLE_S: Final = 10.0
+SETTLE_S: Final = 60.0
 """How long what is on its way out may take. A guard: it is waited for, not measured."""
 
 STALE_AFTER_S: Final = 60.0

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 
 from .matrix import LANES, Cell
 from .programs import Program, Programs
+from .questions import TIMEOUT_S
 from .report import Figures
 from .striker import Striker, when_stopped
 
 
-def strikes(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Figures]]:
+def strikes(cells: Sequence[Cell], timeout_s: float = TIMEOUT_S) -> Iterator[tuple[Cell, Figures]]:
     """Strikes once for each of the cells, which have one moment, and gives what came of it. Raises Stuck."""
-    return LibraryStriker.strikes(Programs(LANES[cells[0].moment]), cells)
+    return LibraryStriker.strikes(Programs(LANES[cells[0].moment], timeout_s=timeout_s), cells)
 
 
 class LibraryStriker(Striker):

@@ -7,16 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
 
-Level = Literal["library", "gunicorn", "service"]
+Level = Literal["library", "gunicorn", "service", "functions", "clients"]
 Victim = Literal["node", "worker", "master", "all"]
-How = Literal["KILL", "STOP", "TERM", "SEGV"]
+How = Literal[
+    "KILL", "STOP", "TERM", "SEGV",
+    "raises", "returns", "streams", "sleeps", "overflows",
+    "stalls", "half-closes", "garbles", "reads-nothing", "pipelines", "dribbles",
+]  # fmt: skip
 Moment = Literal["idle", "python-calls", "node-calls", "ring-full", "fragments", "handshake", "nested", "http"]
 
 SIGNALS: Final[Sequence[How]] = ("KILL", "STOP", "TERM", "SEGV")
 """STOP is followed by CONT when every deadline that ran meanwhile has passed."""
 
+FUNCTIONS_WAYS: Final[Sequence[How]] = ("raises", "returns", "streams", "sleeps", "overflows")
+CLIENTS_WAYS: Final[Sequence[How]] = ("stalls", "half-closes", "garbles", "reads-nothing", "pipelines", "dribbles")
+
 LIBRARY_VICTIMS: Final[Sequence[Victim]] = ("node", "worker", "all")
 GUNICORN_VICTIMS: Final[Sequence[Victim]] = ("node", "worker", "master", "all")
+SERVERS: Final[Sequence[Victim]] = ("node", "worker")
+"""Whose functions misbehave, or whose HTTP clients."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,9 @@ CELLS: Final[Sequence[Cell]] = (
     *(Cell("library", victim, how, moment) for moment in LANES for victim in LIBRARY_VICTIMS for how in SIGNALS),
     *(Cell("gunicorn", victim, how, moment) for moment in LANES for victim in GUNICORN_VICTIMS for how in SIGNALS),
     *(Cell("service", victim, how, "http") for victim in GUNICORN_VICTIMS for how in SIGNALS),
+    *(Cell("functions", "node", way, "python-calls") for way in FUNCTIONS_WAYS),
+    *(Cell("functions", "worker", way, "node-calls") for way in FUNCTIONS_WAYS),
+    *(Cell("clients", victim, way, "http") for victim in SERVERS for way in CLIENTS_WAYS),
 )
 """All of them, those that share their programs side by side.
 

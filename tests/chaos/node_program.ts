@@ -5,12 +5,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { listen } from "@shm-polyglot/protocol";
 
 import { Journal } from "./journal";
+import { askMisbehaving, misbehaves, misbehaving } from "./misbehaviour";
 import { ask, type Call, pauseAfter, peer, TIMEOUT_MS } from "./questions";
 
 async function main(): Promise<void> {
   const journal = new Journal();
   const call: Call = (method, args) => bridge.call(method, args, { timeoutMs: TIMEOUT_MS });
-  const bridge = await listen({ expose: { peer: peer(call) }, name: "node" });
+  const bridge = await listen({ expose: { peer: peer(call), misbehaving: misbehaving(call) }, name: "node" });
   for (const change of ["connect", "disconnect"] as const) {
     bridge.on(change, () => { journal.setAttached(bridge.workers); });
   }
@@ -19,7 +20,9 @@ async function main(): Promise<void> {
     process.argv.slice(2).map(async (shape) => {
       const lane = journal.lane();
       for (;;) {
-        await lane.attempt((question) => ask(call, shape, question));
+        await lane.attempt((question) =>
+          misbehaves(shape) ? askMisbehaving(bridge, shape, question) : ask(call, shape, question),
+        );
         if (pauseAfter(shape) > 0) await sleep(pauseAfter(shape));
       }
     }),

@@ -21,11 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from services import children, free_ports
+from services import HANG_S, children, free_ports
 
 from . import leftovers
 from .matrix import Lanes
-from .questions import RING_BYTES
+from .questions import RING_BYTES, TIMEOUT_S, TIMEOUT_VARIABLE
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 HERE: Final = Path(__file__).resolve().parent
@@ -39,9 +39,6 @@ GUNICORN: Final = (
 )
 WORKERS: Final = 2
 GUNICORN_WORKERS: Final = 3
-
-HANG_S: Final = 60.0
-"""Guards against waiting for ever."""
 
 BACK: Final = "back"
 """What a lane says of its first right answer, and of the first after a failure."""
@@ -64,13 +61,15 @@ class Event(NamedTuple):
 class Program:
     """One of them, and what its journal has told since it was started.
 
-    verified: right answers of each lane. latest: the last event of each lane. attached: how many workers Node has, and
-    since when. ready_at: when it said that it was ready, or the last of its workers did. ready_pids: who has said it.
+    verified: right answers of each lane. longest: the seconds that each lane has waited for one, see journal.py.
+    latest: the last event of each lane. attached: how many workers Node has, and since when. ready_at: when it said
+    that it was ready, or the last of its workers did. ready_pids: who has said it.
     """
 
     def __init__(self, name: str, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
         self.name = name
         self.verified: list[int] = []
+        self.longest: list[float] = []
         self.latest: dict[int, Event] = {}
         self._events: deque[Event] = deque()
         self._wrong: deque[str] = deque()
@@ -155,6 +154,7 @@ class Program:
         if "attached" in news:
             self.attached = (news["attached"], news["at"])
         self.verified = news["verified"]
+        self.longest = news["longest"]
 
 
 def freeze(pid: int) -> None:
@@ -168,15 +168,24 @@ def freeze(pid: int) -> None:
 class Programs:
     """All of them, under load from the beginning. In a directory of their own, which goes with them.
 
-    under_gunicorn: whether the workers are those of a gunicorn.
+    under_gunicorn: whether the workers are those of a gunicorn. node_limit: the largest message that Node takes.
+    timeout_s: the deadline of every question, in seconds.
     """
 
-    def __init__(self, lanes: Lanes, *, under_gunicorn: bool = False) -> None:
+    def __init__(
+        self,
+        lanes: Lanes,
+        *,
+        under_gunicorn: bool = False,
+        node_limit: int | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="shmp-chaos-"))
         self.bridge_directory = self.directory / "run"
         self.ended_verified = 0
         self.lanes = lanes
         self.under_gunicorn = under_gunicorn
+        self.timeout_s = timeout_s
         self.workers = GUNICORN_WORKERS if under_gunicorn else WORKERS
         self._port = str(free_ports(1)[0])
         self._log = self.directory / "log"
@@ -187,9 +196,11 @@ class Programs:
             "SHM_POLYGLOT_RING_BYTES": str(RING_BYTES),
             "SHM_POLYGLOT_PYTHON_PORT": self._port,
             "WEB_CONCURRENCY": str(self.workers),
+            TIMEOUT_VARIABLE: str(timeout_s),
             "TS_NODE_PROJECT": str(ROOT / "tests" / "tsconfig.json"),
             "TS_NODE_TRANSPILE_ONLY": "1",
         }
+        self._node_limit = {} if node_limit is None else {"SHM_POLYGLOT_MAX_MESSAGE": str(node_limit)}
         self._running: dict[str, Program] = {}
 
     def __enter__(self) -> Self:
@@ -232,7 +243,8 @@ class Programs:
             command = (*HTTP_CLIENTS, self._port, *self.lanes.http)
         else:
             command = (*WORKER, name, self.lanes.worker)
-        program = Program(name, command, self._environment, self._log)
+        environment = {**self._environment, **(self._node_limit if name == "node" else {})}
+        program = Program(name, command, environment, self._log)
         self._running[name] = program
         processes = self.workers if name == "gunicorn" else 1
         self.wait_until(lambda: len(program.ready_pids) == processes, f"{name} is ready")

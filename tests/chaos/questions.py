@@ -5,14 +5,19 @@ questions.ts is the same in TypeScript.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import shm_protocol
 
-TIMEOUT_S: Final = 2.0
-"""The deadline of every question: far longer than an answer takes, so that only a peer that stands still misses it."""
+TIMEOUT_VARIABLE: Final = "CHAOS_TIMEOUT_S"
+TIMEOUT_S: Final = float(os.environ.get(TIMEOUT_VARIABLE, "2"))
+"""The deadline of every question: far longer than an answer takes, so that only a peer that stands still misses it.
+
+Programs may be given another by TIMEOUT_VARIABLE, see programs.py.
+"""
 
 IDLE_S: Final = 0.25
 STALL_MS: Final = 20

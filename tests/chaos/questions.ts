@@ -4,7 +4,7 @@
  * questions.py is the same in Python.
  */
 
-export const TIMEOUT_MS = 2000;
+export const TIMEOUT_MS = 1000 * Number(process.env["CHAOS_TIMEOUT_S"] ?? "2");
 const IDLE_MS = 250;
 const STALL_MS = 20;
 const DEPTH = 4;

@@ -16,6 +16,13 @@ LATE_LIMIT_S: Final = 0.1
 BACK_LIMIT_S: Final = 1.0
 """From the return of a peer until all that failed meanwhile works again, 99 of 100."""
 
+WAITED_LIMIT_S: Final = 2.0
+"""What others may wait while functions or clients misbehave.
+
+Less than any time that a server waits for a client or a caller for an answer, so that whoever is held until such a time
+is over is found out; more than what a busy machine takes to give a process its turn.
+"""
+
 SHOWN: Final = 20
 
 
@@ -23,10 +30,10 @@ SHOWN: Final = 20
 class Figures:
     """Of one strike, or of many.
 
-    verified: right answers. gone, late, back: seconds, see the limits above. failures: how often each error was met.
-    swept: names of segments that a victim killed in its handshake left, and that the next one to dial removed.
-    wrong: answers that were not those of their question. left: names, descriptors and processes that stayed.
-    broken: whatever else is not as promised.
+    verified: right answers. gone, late, back, waited: seconds, see the limits above; waited: each lane's longest.
+    failures: how often each error was met. swept: names of segments that a victim killed in its handshake left, and
+    that the next one to dial removed. wrong: answers that were not those of their question. left: names, descriptors
+    and processes that stayed. broken: whatever else is not as promised.
     """
 
     strikes: int = 0
@@ -35,6 +42,7 @@ class Figures:
     gone: list[float] = field(default_factory=list)
     late: list[float] = field(default_factory=list)
     back: list[float] = field(default_factory=list)
+    waited: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
@@ -47,6 +55,7 @@ class Figures:
         self.gone += other.gone
         self.late += other.late
         self.back += other.back
+        self.waited += other.waited
         self.failures += other.failures
         self.wrong += other.wrong
         self.left += other.left
@@ -60,7 +69,7 @@ class Figures:
 
     def over_limits(self) -> list[str]:
         """Which of the times are longer than promised."""
-        return [
+        over = [
             f"{what}: p99 is {1000 * percentile(times, 99):.1f} ms, the limit {1000 * limit:.0f} ms"
             for what, times, limit in (
                 ("from death to PeerGone", self.gone, GONE_LIMIT_S),
@@ -69,6 +78,9 @@ class Figures:
             )
             if times and percentile(times, 99) > limit
         ]
+        if self.waited and max(self.waited) > WAITED_LIMIT_S:
+            over.append(f"another waited for {max(self.waited):.1f} s, the limit {WAITED_LIMIT_S:.0f} s")
+        return over
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -85,6 +97,8 @@ def line(name: str, figures: Figures) -> str:
             parts.append(
                 f"{label} {1000 * percentile(times, 50):.1f}/{1000 * percentile(times, 99):.1f} ms ({len(times)})"
             )
+    if figures.waited:
+        parts.append(f"others waited for {1000 * max(figures.waited):.1f} ms at most")
     if figures.faults:
         parts.append(f"BROKEN: {len(figures.faults)}")
     return "  ".join(parts)
@@ -101,6 +115,7 @@ def summary(figures: Figures) -> str:
         f"death to PeerGone     {_times(figures.gone)}",
         f"deadline to timeout   {_times(figures.late)}",
         f"return to recovery    {_times(figures.back)}",
+        f"others waited         {f'{1000 * max(figures.waited):.1f} ms at most' if figures.waited else 'not measured'}",
         "failures              " + (", ".join(f"{n:,} {what}" for what, n in figures.failures.most_common()) or "none"),
     ]
     faults = [*figures.over_limits(), *figures.faults]

@@ -21,8 +21,13 @@ from .programs import BACK
 from .report import Figures
 
 WORKERS: Final = 3
+CONNECTIONS_EACH: Final = 1 + 4
+"""Of a worker: to be called on, and one for each thread that runs handlers (python_side/gunicorn_conf.py)."""
+
 CALL_TIMEOUT_S: Final = 1.0
-STOPPED_S: Final = CALL_TIMEOUT_S + 0.5
+LONGER_S: Final = 0.5
+"""How much longer than a call's deadline one is stopped."""
+
 LOAD_S: Final = 0.3
 SPREAD_S: Final = 0.05
 
@@ -57,16 +62,16 @@ ALLOWED: Final[dict[tuple[Victim, How], frozenset[str]]] = {
 """What HTTP clients may meet. Never a status of 500, and never a wrong answer."""
 
 
-def strikes(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Figures]]:
+def strikes(cells: Sequence[Cell], timeout_s: float = CALL_TIMEOUT_S) -> Iterator[tuple[Cell, Figures]]:
     """Strikes once for each of the cells, and gives what came of it.
 
     Raises AssertionError, with the logs of both sides, if the service does not recover or does not end well.
     """
-    services = Services(workers=WORKERS, env={"SHM_POLYGLOT_CALL_TIMEOUT": str(CALL_TIMEOUT_S)})
+    services = Services(workers=WORKERS, env={"SHM_POLYGLOT_CALL_TIMEOUT": str(timeout_s)})
     try:
         services.start()
         with HttpLoad(python_url=services.python_url, node_url=services.node_url) as load:
-            striker = Striker(services, load)
+            striker = Striker(services, load, timeout_s)
             for cell in cells:
                 yield cell, striker.strike(cell)
         services.stop()
@@ -81,7 +86,8 @@ def strikes(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Figures]]:
 class Striker:
     """Strikes a running service, again and again."""
 
-    def __init__(self, services: Services, load: HttpLoad) -> None:
+    def __init__(self, services: Services, load: HttpLoad, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
         self._services = services
         self._load = load
         self._verified = 0
@@ -126,7 +132,7 @@ class Striker:
         if cell.how == "STOP":
             struck = time.monotonic()
             _signal(victims, number)
-            time.sleep(STOPPED_S)
+            time.sleep(self._timeout_s + LONGER_S)
             _signal(victims, signal.SIGCONT)
             return struck, time.monotonic()
         if cell.victim == "worker":
@@ -192,7 +198,7 @@ class Striker:
         figures.left += [
             f"{cell.name}: process {pid} held {before[pid]}, now {held}"
             for pid, held in after.items()
-            if pid in before and held.exceeds(before[pid])
+            if pid in before and held.exceeds(may_hold(self._services, pid, before[pid]))
         ]
         figures.left += [f"{cell.name}: {name} is left in /dev/shm" for name in leftovers.named(segments)]
         directory = self._services.directory / "run"
@@ -206,6 +212,15 @@ class Striker:
 
     def _segments(self) -> set[str]:
         return set().union(*map(leftovers.segments, self._processes()))
+
+
+def may_hold(services: Services, pid: int, before: Held) -> Held:
+    """A worker dials for its handlers as many connections as were under way at once, and keeps them."""
+    workers = {services.python_pid: 0, services.node_pid: services.workers}.get(pid, 1)
+    more = max(0, workers * CONNECTIONS_EACH - before.segments)
+    # Node's stream has one descriptor of the socket, and the channel another.
+    descriptors = 2 * more if pid == services.node_pid else more
+    return Held(before.descriptors + descriptors, before.segments + more)
 
 
 def _least_held(pid: int) -> Held:

@@ -16,7 +16,6 @@ from . import leftovers
 from .leftovers import Held
 from .matrix import Cell, Moment
 from .programs import BACK, Event, Program, Programs, Stuck, freeze
-from .questions import TIMEOUT_S
 from .report import Figures
 
 LOAD_S: Final = 0.3
@@ -25,7 +24,9 @@ LOAD_S: Final = 0.3
 SPREAD_S: Final = 0.05
 """The strike comes at random within this time: between any two steps of the victim."""
 
-STOPPED_S: Final = TIMEOUT_S + 0.5
+LONGER_S: Final = 0.5
+"""How much longer than a question's deadline one is stopped."""
+
 AWAY_S: Final = 1.0
 """How long a dead victim stays away, at most."""
 
@@ -142,7 +143,7 @@ class Striker(ABC):
             self._note_segments()
             struck = time.monotonic()
             _signal(victims, signal.SIGSTOP)
-            time.sleep(STOPPED_S)
+            time.sleep(self._programs.timeout_s + LONGER_S)
             _signal(victims, signal.SIGCONT)
             return struck, time.monotonic()
         frozen: set[int] = set() if self._is_settled else self._doomed(cell, victims)
@@ -225,7 +226,7 @@ class Striker(ABC):
             elif is_spared and event.what == "PeerGone":
                 figures.gone.append(event.at - max(struck, event.began))
             elif is_spared and event.what == "CallTimeout":
-                late = event.at - event.began - TIMEOUT_S
+                late = event.at - event.began - self._programs.timeout_s
                 figures.late.append(max(0.0, late))
                 if late < -EARLY_S:
                     figures.broken.append(f"{cell.name}: {program.name} gave up {-late:.3f} s before the deadline")

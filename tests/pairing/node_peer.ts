@@ -86,7 +86,7 @@ const functions = {
   cancelled: () => cancelled,
   context: () => {
     const call = currentCall();
-    return { method: call?.method, chain: call?.chain, deadlineMs: call?.deadlineMs, traceparent: call?.traceparent };
+    return { method: call?.method, chain: call?.chain, remainingMs: call?.remainingMs, traceparent: call?.traceparent };
   },
   /** Down the chain: TypeScript calls Python's `down`, which calls this, `depth` times altogether. */
   down: async (depth: number): Promise<unknown> => (depth === 0 ? currentCall()?.chain : await bridge.call("worker.down", [depth - 1])),
@@ -176,12 +176,13 @@ const driver = {
     }),
   workers: () => bridge.workers,
   connections: () =>
-    bridge.connections.map(({ name, role, transport, lateAnswers, outstanding }) => ({
+    bridge.connections.map(({ name, role, transport, lateAnswers, outstanding, beingServed }) => ({
       name,
       role,
       transport,
       lateAnswers,
       outstanding,
+      beingServed,
     })),
 };
 

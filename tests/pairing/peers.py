@@ -18,7 +18,7 @@ import shm_protocol
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-HANG_S = 60.0
+HANG_S = 200.0
 
 
 class Pair:

@@ -65,6 +65,12 @@ def pid_once_there(path: str) -> int:
     return os.getpid()
 
 
+def begin_and_wait(path: str) -> None:
+    """Tell by a file beside it that this has begun, and answer as soon as that one is there."""
+    Path(f"{path} has begun").touch()
+    pid_once_there(path)
+
+
 def pid() -> int:
     """Which worker answers."""
     return os.getpid()
@@ -124,6 +130,7 @@ def notes() -> list[Any]:
 
 
 EXPOSED = (
+    begin_and_wait,
     call_node,
     context,
     count,

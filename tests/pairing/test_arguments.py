@@ -1,4 +1,4 @@
-"""A number of arguments that a function cannot take is told to the caller in the other language."""
+"""A number of arguments that a function of Python's cannot take is told to the caller; JavaScript takes any number."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ import pytest
 import shm_protocol
 
 
-def test_typescript_refuses_more_than_a_function_takes(node: shm_protocol.Client) -> None:
-    with pytest.raises(shm_protocol.RemoteError) as caught:
-        node.call("functions.describe", 1, 2, 3)
-    error = caught.value
-    assert (error.type, error.message) == ("TypeError", "functions.describe takes 1 argument, and was given 3")
-    assert error.stack == ""
+def test_typescript_is_given_more_than_a_function_names(node: shm_protocol.Client) -> None:
+    assert node.call("functions.describe", 1, 2, 3) == "number 1"
 
 
 @pytest.mark.parametrize(("args", "given"), [([], 0), ([1, 2, 3], 3)], ids=["too few", "too many"])

@@ -15,6 +15,8 @@ import shm_protocol
 from peers import HERE, Pair
 
 DAY_MS = 86_400_000
+WAIT_S = 10
+"""Each of the calls: within it all three have to be under way."""
 
 
 @pytest.fixture(scope="module")
@@ -30,24 +32,21 @@ def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_clock_set_back_by_a_day_moves_no_deadline_and_fails_no_call(
     transport: str, preloaded: Path, tmp_path: Path
 ) -> None:
-    set_back = tmp_path / "set back"
+    set_back, release = tmp_path / "set back", tmp_path / "released"
     with Pair(transport, {"LD_PRELOAD": str(preloaded), "CLOCK_SET_BACK": str(set_back)}) as pair:
         pair.add_worker()
         pair.add_worker()
         with pair.connect() as node, pair.connect() as other:
             before = [node.call("functions.timeOfDay"), node.call("driver.attempt", "worker.time_of_day", [])["value"]]
             held: list[object] = []
-            thread = threading.Thread(target=lambda: held.append(other.call("functions.after", 1500, "in time")))
+            thread = threading.Thread(
+                target=lambda: held.append(other.call("functions.after", WAIT_S * 1000, "in time"))
+            )
             thread.start()
             # Python waits for TypeScript, and TypeScript for Python, both until their deadlines.
             deadlines = (
-                ["driver.attempt", "worker.call_node", ["functions.hang", [], 1.5]],
-                [
-                    "driver.attempt",
-                    "worker.sleep",
-                    [3.0],
-                    {"timeoutMs": 1500},
-                ],
+                ["driver.attempt", "worker.call_node", ["functions.hang", [], WAIT_S]],
+                ["driver.attempt", "worker.pid_once_there", [str(release)], {"timeoutMs": WAIT_S * 1000}],
             )
             timed_out: list[str] = []
 
@@ -66,16 +65,19 @@ def test_a_clock_set_back_by_a_day_moves_no_deadline_and_fails_no_call(
             for each in (thread, *waits):
                 each.join()
             assert (held, timed_out) == (["in time"], ["CallTimeout", "CallTimeout"])
+            release.touch()
 
             after = [node.call("functions.timeOfDay"), node.call("driver.attempt", "worker.time_of_day", [])["value"]]
             # Within the hour: the clocks of both are really a day back.
             assert [round((now - then) / DAY_MS, 1) for then, now in zip(before, after, strict=True)] == [-1.0, -1.0]
             # Each side's own deadlines, and those that it passes on.
-            answer = node.call("driver.attempt", "worker.sleep", [0.3], {"timeoutMs": 20})
+            never = str(tmp_path / "not there yet")
+            answer = node.call("driver.attempt", "worker.pid_once_there", [never], {"timeoutMs": 20})
             assert answer["error"]["code"] == "CallTimeout"
+            Path(never).touch()
             answer = node.call("driver.attempt", "worker.call_node", ["functions.hang", [], 0.05])
             assert answer["error"]["type"] == "CallTimeout"
-            assert 0 < node.call("functions.context", timeout=20)["deadlineMs"] <= 20_000
+            assert 0 < node.call("functions.context", timeout=20)["remainingMs"] <= 20_000
             # A new connection: its name in /dev/shm is of the future, and no sweep takes it.
             pair.add_worker()
             set_back.unlink()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 import shm_protocol
-from peers import Pair
+from peers import HANG_S, Pair
 
 
 def test_threads_share_a_client_and_each_gets_its_own_answers(node: shm_protocol.Client) -> None:
@@ -59,6 +63,62 @@ def test_calls_go_to_the_least_busy_worker(transport: str) -> None:
             occupied = {answer["value"] for answer in held.result()}
     assert len(occupied) == 2
     assert free == {worker.pid for worker in pair.workers} - occupied
+
+
+@contextlib.contextmanager
+def worker_that_waits(pair: Pair, node: shm_protocol.Client, **options: Any) -> Iterator[None]:
+    """A worker in this process that waits for an answer of Node's inside of a handler."""
+    name = "the one that waits"
+    answers: list[object] = []
+    attached: SimpleQueue[shm_protocol.Connection] = SimpleQueue()
+
+    def wait_inside() -> None:
+        call = shm_protocol.current_call()
+        assert call is not None
+        answers.append(call.connection.call("functions.hold", "held"))
+
+    def work() -> None:
+        expose = {"worker": {"wait_inside": wait_inside, "pid": lambda: name}}
+        worker = shm_protocol.attach(pair.path, transport=pair.transport, expose=expose, name=name, **options)
+        attached.put(worker)
+        with contextlib.suppress(shm_protocol.ConnectionClosed):
+            worker.serve()
+
+    def is_waited_for() -> bool:
+        return any(c["beingServed"] and c["name"] == name for c in node.call("driver.connections"))
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        worker = attached.get(timeout=HANG_S)
+        try:
+            # A notification: Node has no answer outstanding there, by which it could tell.
+            node.call("driver.notify", "worker.wait_inside", [])
+            pair.wait_until(is_waited_for, "Node serves the call that is waited for")
+            yield
+            node.call("functions.release")
+            pair.wait_until(lambda: answers == ["held"], "the one that waited has its answer")
+        finally:
+            worker.interrupt()
+            working.result(HANG_S)
+
+
+def test_while_a_worker_waits_inside_a_handler_calls_of_nodes_own_go_to_the_free_one(transport: str) -> None:
+    with Pair(transport) as pair, pair.connect() as node, worker_that_waits(pair, node):
+        free = pair.add_worker()
+        asked = [node.call("driver.attempt", "worker.pid", [], {"timeoutMs": 1000 * HANG_S / 2}) for _ in range(6)]
+        assert asked == [{"value": free.pid}] * 6
+
+
+def test_a_worker_that_waits_serves_calls_that_have_nothing_to_do_with_it_only_where_it_was_told_to(
+    transport: str,
+) -> None:
+    with Pair(transport) as pair, pair.connect() as node:
+        with worker_that_waits(pair, node, serve_unrelated=True):
+            assert node.call("driver.attempt", "worker.pid", []) == {"value": "the one that waits"}
+        pair.wait_until(lambda: pair.count_workers() == 0, "it has gone")
+        with worker_that_waits(pair, node):
+            answer = node.call("driver.attempt", "worker.pid", [], {"timeoutMs": 100})
+            assert answer["error"]["code"] == "CallTimeout"
 
 
 def test_a_client_keeps_no_more_connections_than_it_may(pair: Pair) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import shm_protocol
 from peers import HANG_S, Pair
+from services import SEGMENT, freeze, read
 
 
 @pytest.fixture
@@ -19,15 +22,36 @@ def mortal(transport: str) -> Iterator[Pair]:
         yield pair
 
 
-def names() -> set[str]:
-    """Segments that have a name."""
-    return {path.name for path in Path("/dev/shm").glob("shm-polyglot-*")}
+def segments_of(*pids: int) -> set[Path]:
+    """Where the segments are, or were, that processes have mapped. Others have theirs, which come and go."""
+    return {Path("/dev/shm", name) for pid in pids for name in SEGMENT.findall(read(pid, "maps").decode())}
+
+
+@contextlib.contextmanager
+def once(condition: Callable[[], object], strike: Callable[[], object]) -> Iterator[None]:
+    """Strike as soon as something is so."""
+
+    def watch() -> None:
+        while not condition():
+            time.sleep(0.001)
+        strike()
+
+    striking = threading.Thread(target=watch)
+    striking.start()
+    yield
+    striking.join(HANG_S)
 
 
 def test_python_is_told_when_node_is_killed_during_a_call(mortal: Pair) -> None:
-    with mortal.connect() as node:
-        threading.Timer(0.1, mortal.node.kill).start()
-        with pytest.raises(shm_protocol.PeerGone, match=r"functions\.hang"):
+    with mortal.connect() as watching, mortal.connect(name="who waits") as node:
+
+        def is_under_way() -> bool:
+            return any(c["beingServed"] for c in watching.call("driver.connections") if c["name"] == "who waits")
+
+        with (
+            once(is_under_way, mortal.node.kill),
+            pytest.raises(shm_protocol.PeerGone, match=r"functions\.hang"),
+        ):
             node.call("functions.hang")
 
 
@@ -52,9 +76,19 @@ def test_a_call_while_node_is_away_fails_at_once_and_was_not_made(mortal: Pair) 
 def test_typescript_is_told_when_its_worker_is_killed_and_the_next_call_goes_elsewhere(mortal: Pair) -> None:
     victim = mortal.add_worker()
     survivor = mortal.add_worker()
-    with mortal.connect() as node:
-        threading.Timer(0.1, victim.kill).start()
-        answers = node.call("driver.attemptAll", "worker.sleep", [1.0, 1.0])
+    release = mortal.directory / "there"
+    with mortal.connect() as node, mortal.connect() as watching:
+
+        def both_are_under_way() -> bool:
+            return bool(sum(c["outstanding"] for c in watching.call("driver.connections")) == 2)
+
+        def kill_one_and_release_the_other() -> None:
+            victim.kill()
+            mortal.wait_until(lambda: mortal.count_workers() == 1, "Node has seen the end of one")
+            release.touch()
+
+        with once(both_are_under_way, kill_one_and_release_the_other):
+            answers = node.call("driver.attemptAll", "worker.pid_once_there", [str(release)] * 2)
         codes = sorted(answer["error"]["code"] if "error" in answer else "answered" for answer in answers)
         assert codes == ["PeerGone", "answered"]
         assert node.call("driver.attempt", "worker.pid", [])["value"] == survivor.pid
@@ -72,7 +106,7 @@ def test_a_worker_finds_the_node_that_came_back(mortal: Pair) -> None:
 def test_a_stopped_node_costs_the_caller_its_deadline_and_no_more(mortal: Pair) -> None:
     with mortal.connect() as node:
         assert node.call("functions.echo", 1) == 1
-        mortal.node.send_signal(signal.SIGSTOP)
+        freeze(mortal.node.pid)
         with pytest.raises(shm_protocol.CallTimeout):
             node.call("functions.echo", 2, timeout=0.1)
         mortal.node.send_signal(signal.SIGCONT)
@@ -81,26 +115,25 @@ def test_a_stopped_node_costs_the_caller_its_deadline_and_no_more(mortal: Pair) 
 
 def test_a_large_message_that_node_dies_in_the_middle_of_fails_with_peer_gone(mortal: Pair) -> None:
     with mortal.connect() as node:
-        mortal.node.send_signal(signal.SIGSTOP)
-        threading.Timer(0.1, mortal.node.kill).start()
-        with pytest.raises(shm_protocol.PeerGone):
+        freeze(mortal.node.pid)
+        transport = node._connections[0]._transport
+        with once(lambda: transport.sending, mortal.node.kill), pytest.raises(shm_protocol.PeerGone):
             node.call("functions.echo", bytes(8 << 20))
 
 
 def test_nothing_has_a_name_in_dev_shm_once_connected_so_nothing_is_left_by_kill(mortal: Pair) -> None:
-    before = names()
     worker = mortal.add_worker()
     with mortal.connect() as node:
         assert node.call("functions.echo", 1) == 1
-        # Those of other tests come and go.
-        made = names() - before
-        mortal.wait_until(lambda: not made & names(), "the names made meanwhile are gone")
+        made = segments_of(mortal.node.pid, worker.pid)
+        # The worker's, and the client's.
+        assert len(made) == (2 if mortal.transport == "shm" else 0)
+        assert not any(segment.exists() for segment in made)
         worker.kill()
         worker.wait(HANG_S)
         mortal.node.kill()
         mortal.node.wait(HANG_S)
-    made = names() - before
-    mortal.wait_until(lambda: not made & names(), "the names made meanwhile are gone")
+    assert not any(segment.exists() for segment in made)
 
 
 def test_node_that_exits_inside_a_call_ends_that_call_with_peer_gone(mortal: Pair) -> None:

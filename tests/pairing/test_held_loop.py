@@ -37,6 +37,6 @@ def test_others_time_out_cleanly_and_the_log_names_the_function_that_blocked(own
         for number in range(3):
             assert other.call("functions.echo", number) == number
         assert other.call("driver.attempt", "worker.echo", [1]) == {"value": 1}
-    ((method, ms),) = HELD.findall(own_pair.log())
-    assert method == "functions.block"
-    assert int(ms) >= BLOCKED_MS
+    # A machine that stood still for a second is told of, too.
+    (held_ms,) = (int(ms) for method, ms in HELD.findall(own_pair.log()) if method == "functions.block")
+    assert held_ms >= BLOCKED_MS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from peers import HANG_S, HERE, ROOT, Pair
+from services import free_ports
 
 
 @pytest.mark.parametrize("connections", [1, 8, 64])
@@ -44,9 +44,7 @@ def test_64_threads_share_a_client_and_each_gets_its_own_answers(pair: Pair, con
 
 
 def test_an_application_that_connects_before_gunicorn_forks_works_in_every_worker(pair: Pair) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     command = [sys.executable, "-m", "gunicorn", "--preload", "--workers", "2", "--no-control-socket"]
     command += ["--bind", f"127.0.0.1:{port}", "--pythonpath", str(HERE), "preloaded_app:app"]
     with (pair.directory / "log").open("ab") as log:

@@ -20,13 +20,17 @@ from typing import Any
 
 import pytest
 import shm_protocol
-from peers import HANG_S, Pair
+from peers import HANG_S, ROOT, Pair
+from services import freeze
 from shm_protocol import counters
+from shm_protocol.cli.top import Watch
+from shm_protocol.cli.top_table import table
+from shm_protocol.config import read_settings
 from shm_protocol.counters import Counters, Watched
 
 TOP = (sys.executable, "-m", "shm_protocol", "top")
 # One line of the table: what a worker's caller has done.
-WORKED = re.compile(r"worker +node +([\d,]+) +\S+ .s")
+WORKED = re.compile(r"worker +node +([\d,.kM]+) +[\d.]+[mµ]?s")
 
 
 def connections(client: shm_protocol.Client) -> dict[str, Watched]:
@@ -48,15 +52,17 @@ def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def calling(pair: Pair) -> Iterator[None]:
     """Node calls its worker all the time."""
-    ends = threading.Event()
+    began, ends = threading.Event(), threading.Event()
 
     def call() -> None:
         with pair.connect(name="driver") as client:
             while not ends.is_set():
                 assert client.call("driver.attempt", "worker.echo", [1]) == {"value": 1}
+                began.set()
 
     thread = threading.Thread(target=call)
     thread.start()
+    assert began.wait(HANG_S)
     try:
         yield
     finally:
@@ -67,10 +73,10 @@ def calling(pair: Pair) -> Iterator[None]:
 class Screen:
     """`shm-polyglot top` on a terminal of its own."""
 
-    def __init__(self, path: Path, *arguments: str, term: str = "xterm-256color") -> None:
+    def __init__(self, path: Path, *arguments: str, term: str = "xterm-256color", columns: int = 130) -> None:
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
-            os.environ.update(TERM=term, LC_ALL="C.UTF-8", COLUMNS="130", LINES="30")
+            os.environ.update(TERM=term, LC_ALL="C.UTF-8", COLUMNS=str(columns), LINES="30")
             os.execv(TOP[0], [*TOP, "--path", str(path), *arguments])
         self.seen = ""
 
@@ -165,13 +171,14 @@ def test_a_line_of_json_for_each_look_tells_who_is_connected_and_what_has_been_c
     pair: Pair, transport: str
 ) -> None:
     with calling(pair):
-        done = run(pair.path, "--json", "--interval", "0.2", "--count", "2")
+        done = run(pair.path, "--json", "--interval", "1", "--count", "2")
     assert (done.returncode, done.stderr.count("Error")) == (0, 0)
     looks = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(looks) == 2
     for look in looks:
         assert (look["format"], look["socket"]) == (1, str(pair.path))
         assert look["acceptor"]["language"].startswith("node ")
+        assert look["acceptor"]["project"] == str(ROOT)
         by_name: dict[str, Any] = {one["name"]: one for one in look["connections"]}
         assert set(by_name) == {"worker 0", "driver"} | {name for name in by_name if name.startswith("python -c")}
         worker, driver = by_name["worker 0"], by_name["driver"]
@@ -187,7 +194,7 @@ def test_a_line_of_json_for_each_look_tells_who_is_connected_and_what_has_been_c
 
 def test_without_a_terminal_the_tables_follow_one_another(pair: Pair, transport: str) -> None:
     with calling(pair):
-        done = run(pair.path, "--interval", "0.2", "--count", "2")
+        done = run(pair.path, "--interval", "1", "--count", "2")
     assert (done.returncode, done.stdout.count("CONNECTION")) == (0, 2)
     if transport == "shm":
         assert len(WORKED.findall(done.stdout)) == 2
@@ -200,12 +207,51 @@ def test_on_a_terminal_it_is_drawn_until_q_and_the_terminal_is_as_before() -> No
         pair.add_worker()
         with calling(pair):
             screen = Screen(pair.path, "--interval", "0.1")
-            for shown in ("q: quit", "worker 0", "driver", r"\d [µm]s"):
+            for shown in ("q: quit", "worker 0", "driver", r"\d[µm]s"):
                 screen.read_until(shown)
             screen.press("q")
             assert screen.end() == 0
     # rmcup: what was on the screen before is there again.
     assert "\x1b[?1049l" in screen.seen[-100:]
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown", "left_out"),
+    [
+        (130, ["calls/s", "p50", "p99", "longest", "fail/s", "ring", "parks/s", "bells/s", "MB/s", "now"], []),
+        (80, ["calls/s", "p50", "p99", "longest", "fail/s", "ring", "parks/s", "now"], ["bells/s", "MB/s"]),
+        (50, ["calls/s", "p50", "p99"], ["fail/s", "parks/s", "bells/s", "MB/s"]),
+    ],
+)
+def test_a_narrow_terminal_has_whole_lines_with_the_columns_that_say_most(
+    columns: int, shown: list[str], left_out: list[str]
+) -> None:
+    with Pair("shm") as pair:
+        pair.add_worker()
+        with calling(pair):
+            told = table_of(pair.path, columns)
+            screen = Screen(pair.path, "--interval", "0.1", columns=columns)
+            screen.read_until(r"\d[µm]s")
+            screen.press("q")
+            assert screen.end() == 0
+    heading, *lines = told
+    assert heading.split() == ["CONNECTION", "FROM", *shown]
+    assert all(len(line) <= columns for line in told)
+    assert any("worker 0" in line for line in lines)
+    for name in shown:
+        assert name in screen.seen
+    for name in left_out:
+        assert name not in screen.seen
+
+
+def table_of(path: Path, columns: int) -> list[str]:
+    """The lines of one table, as they are for a terminal of that width."""
+    watch = Watch(read_settings(path))
+    try:
+        watch.look()
+        return table(watch.look(), columns)
+    finally:
+        watch.close()
 
 
 def test_ctrl_c_ends_it_with_exit_code_0() -> None:
@@ -259,7 +305,7 @@ def test_a_node_side_that_does_not_answer_is_said_to_be_held_or_stopped() -> Non
         assert watched.stderr is not None
         with watched.stdout as lines, watched.stderr as errors:
             assert lines.readline().startswith(b"{")
-            pair.node.send_signal(signal.SIGSTOP)
+            freeze(pair.node.pid)
             lines.read()
             assert (
                 b"CallTimeout: node_peer.ts has not answered for 2 s: a function holds its event loop" in errors.read()
@@ -278,4 +324,4 @@ def test_a_terminal_that_cannot_be_driven_and_settings_that_cannot_be_are_usage_
     environment = os.environ | {"SHM_POLYGLOT_RING_BYTES": "5"}
     refused = subprocess.run([*TOP], env=environment, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert refused.returncode == 2
-    assert "SHM_POLYGLOT_RING_BYTES='5': must be" in refused.stderr
+    assert 'SHM_POLYGLOT_RING_BYTES="5": must be' in refused.stderr

@@ -26,8 +26,10 @@ TIMEOUT_S: Final = 30.0
 REPORT_EVERY_S: Final = 1.0
 ERRORS_KEPT: Final = 5
 LONG_EVERY: Final = 100
-"""Each so many calls one has a text that is longer than a ring, so that fragments are under way, too."""
-LONG_WORDS: Final = 30_000
+"""Each so many calls one has a text that is longer than its ring, so that fragments are under way, too."""
+RING_BYTES: Final = 8 * 1024
+LONG_WORDS: Final = 700
+"""Of thirteen characters each; slugify takes 10,000."""
 HTTP_THREADS: Final = 2
 """To each side."""
 LIBRARY_THREADS: Final = 2
@@ -164,13 +166,12 @@ class Load:
             if number % LONG_EVERY:
                 _check(client.call("typescript_utils.slugify", _text(number)), _slug(number))
             else:
-                words = f"word {number} " * LONG_WORDS
-                _check(
-                    client.call("typescript_utils.slugify", words),
-                    f"word-{number}-" * (LONG_WORDS - 1) + f"word-{number}",
-                )
+                word = f"word {number:07}"
+                words = [word] * LONG_WORDS
+                slug = word.replace(" ", "-")
+                _check(client.call("typescript_utils.slugify", " ".join(words)), "-".join([slug] * LONG_WORDS))
 
-        with shm_protocol.connect(self._socket) as client:
+        with shm_protocol.connect(self._socket, ring_capacity=RING_BYTES) as client:
             others = [
                 threading.Thread(
                     target=self._repeat, args=("library calls", ask, shm_protocol.BridgeError), daemon=True

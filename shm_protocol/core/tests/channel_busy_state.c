@@ -32,7 +32,7 @@ static void parking_hides_busy_and_unparking_shows_it_again(void)
     struct pair pair;
     opened(&pair);
     shm_channel_set_busy(pair.dialer, true);
-    CHECK_EQUAL(shm_channel_park(pair.dialer), 0);
+    CHECK(shm_channel_park(pair.dialer));
     CHECK_EQUAL(shm_channel_peer_state(pair.acceptor), SHM_PARKED);
     shm_channel_unpark(pair.dialer);
     CHECK_EQUAL(shm_channel_peer_state(pair.acceptor), SHM_BUSY);
@@ -43,7 +43,7 @@ static void busy_while_parked_takes_effect_on_waking(void)
 {
     struct pair pair;
     opened(&pair);
-    CHECK_EQUAL(shm_channel_park(pair.dialer), 0);
+    CHECK(shm_channel_park(pair.dialer));
     shm_channel_set_busy(pair.dialer, true);
     /* To store BUSY now would leave the peer without a reason to ring. */
     CHECK_EQUAL(shm_channel_peer_state(pair.acceptor), SHM_PARKED);
@@ -60,7 +60,7 @@ static void a_park_that_finds_a_message_stays_busy(void)
     opened(&pair);
     shm_channel_set_busy(pair.dialer, true);
     CHECK_EQUAL(send_pattern(pair.acceptor, 1, 1), 0);
-    CHECK_EQUAL(shm_channel_park(pair.dialer), 1);
+    CHECK(!shm_channel_park(pair.dialer));
     CHECK_EQUAL(shm_channel_peer_state(pair.acceptor), SHM_BUSY);
     pair_close(&pair);
 }

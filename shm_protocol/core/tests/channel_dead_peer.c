@@ -95,7 +95,7 @@ static void sending_to_a_dead_peer_harms_nobody(void)
 {
     struct pair pair;
     pair_open(&pair, CAPACITY, TEST_MAX_MESSAGE, 0);
-    CHECK_EQUAL(shm_channel_park(pair.dialer), 0);
+    CHECK(shm_channel_park(pair.dialer));
     pair_close_dialer(&pair);
     /* No SIGPIPE, though it rings. */
     CHECK_EQUAL(send_pattern(pair.acceptor, 10, 1), 0);
@@ -112,7 +112,7 @@ static void a_peer_that_dies_with_doorbells_unread_is_gone_all_the_same(void)
 {
     struct pair pair;
     pair_open(&pair, CAPACITY, TEST_MAX_MESSAGE, 0);
-    CHECK_EQUAL(shm_channel_park(pair.dialer), 0);
+    CHECK(shm_channel_park(pair.dialer));
     CHECK_EQUAL(send_pattern(pair.acceptor, 10, 1), 0);
     /* The kernel answers ECONNRESET, not the end of file. */
     pair_close_dialer(&pair);

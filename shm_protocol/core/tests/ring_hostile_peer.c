@@ -24,7 +24,7 @@ static void a_tail_that_cannot_be_is_a_protocol_error(void)
         CHECK_EQUAL(ring_peek_answer(&ring), -EPROTO);
         /* So that whoever waits comes and meets the error. */
         CHECK(shm_ring_has_record(&ring.consumer));
-        CHECK(shm_ring_park(&ring.consumer, SHM_AWAKE));
+        CHECK(!shm_ring_park(&ring.consumer, SHM_AWAKE));
     }
     ring_close(&ring);
 }

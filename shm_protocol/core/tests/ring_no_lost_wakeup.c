@@ -64,7 +64,7 @@ static void *park_while_the_other_publishes(void *unused)
     uint64_t seed = 2;
     for (uint64_t i = 0; i < ROUNDS; i++) {
         meet(&seed);
-        bool came = shm_ring_park(&ring.consumer, SHM_AWAKE);
+        bool came = !shm_ring_park(&ring.consumer, SHM_AWAKE);
         meet(&seed);
         /* Neither: this side would sleep, and nobody would wake it. */
         CHECK(came || rang);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -148,19 +149,56 @@ static napi_value attach(napi_env env, napi_callback_info info)
     return integer(env, rc < 0 ? rc : number);
 }
 
-static napi_value peer_uid(napi_env env, napi_callback_info info)
+/* A dialer locks its segment's file until its handshake has ended, however it ends. */
+static napi_value is_segment_held(napi_env env, napi_callback_info info)
+{
+    napi_value argument;
+    if (require_arguments(env, info, 1, &argument) == NULL)
+        return NULL;
+    char name[SEGMENT_NAME_BYTES + 2];
+    size_t length = 0;
+    if (napi_get_value_string_utf8(env, argument, name, sizeof name, &length) != napi_ok ||
+        !is_segment_name(name, length))
+        return misuse(env, "isSegmentHeld: not the name of a segment");
+    int fd = shm_open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return integer(env, -errno);
+    int rc = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno == EWOULDBLOCK ? 1 : -errno;
+    close(fd);
+    return integer(env, rc);
+}
+
+/* SO_PEERCRED of the descriptor that is the one argument: 0, -errno, or 1 where an exception is pending. */
+static int peer_credentials(napi_env env, napi_callback_info info, const char *complaint, struct ucred *credentials)
 {
     napi_value argument;
     int fd;
     if (require_arguments(env, info, 1, &argument) == NULL)
-        return NULL;
-    if (napi_get_value_int32(env, argument, &fd) != napi_ok)
-        return misuse(env, "peerUid: a file descriptor is a number");
+        return 1;
+    if (napi_get_value_int32(env, argument, &fd) != napi_ok) {
+        (void)misuse(env, complaint);
+        return 1;
+    }
+    socklen_t size = sizeof *credentials;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, credentials, &size) != 0 ? -errno : 0;
+}
+
+static napi_value peer_uid(napi_env env, napi_callback_info info)
+{
     struct ucred credentials;
-    socklen_t size = sizeof credentials;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
-        return integer(env, -errno);
-    return integer(env, credentials.uid);
+    int rc = peer_credentials(env, info, "peerUid: a file descriptor is a number", &credentials);
+    if (rc > 0)
+        return NULL;
+    return integer(env, rc < 0 ? rc : (int64_t)credentials.uid);
+}
+
+static napi_value peer_pid(napi_env env, napi_callback_info info)
+{
+    struct ucred credentials;
+    int rc = peer_credentials(env, info, "peerPid: a file descriptor is a number", &credentials);
+    if (rc > 0)
+        return NULL;
+    return integer(env, rc < 0 ? rc : (int64_t)credentials.pid);
 }
 
 static napi_value set_receive_buffer(napi_env env, napi_callback_info info)
@@ -321,7 +359,7 @@ static napi_value count_call(napi_env env, napi_callback_info info)
     return NULL;
 }
 
-/* In the order of counters.ts. */
+/* In the order of COUNTER_NAMES in counters.ts. */
 #define COUNTERS_PER_SIDE (11 + SHM_LATENCY_BUCKETS)
 
 static void put_counters(double *into, const struct shm_channel_stats *stats)
@@ -404,7 +442,9 @@ static napi_value init(napi_env env, napi_value exports)
         napi_callback function;
     } functions[] = {
         {"attach", attach},
+        {"isSegmentHeld", is_segment_held},
         {"peerUid", peer_uid},
+        {"peerPid", peer_pid},
         {"setReceiveBuffer", set_receive_buffer},
         {"send", send_message},
         {"receive", receive},

@@ -1,12 +1,10 @@
 /** The native addon (binding.c), loaded on first use, because the library also works without it. */
 
-import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
 import type { Socket } from "node:net";
 import { constants } from "node:os";
-import { join } from "node:path";
 
-import { packageRoot } from "./package_info";
+import { findAddon, loadAddon } from "./addon";
+import type { ChannelStats } from "./channel_stats";
 
 /**
  * The addon. A channel is a number; a closed one throws. Answers are a count or 0, or a negative errno: those of
@@ -18,16 +16,21 @@ export interface Binding {
    * `shm_open`'s errno, EPERM (another user's), or the errors of `shm_segment_attach`, negative.
    */
   attach(name: string, socketFd: number, maxMessage: number, spinUs: number): number;
+  /** Is the segment of that name in a handshake? 1 yes, 0 no, or a negative errno. */
+  isSegmentHeld(name: string): number;
   /** The uid of the process that connected the socket, or a negative errno. */
   peerUid(socketFd: number): number;
+  /** The pid of the process at the other end, 0 where it has none in this one's namespace, or a negative errno. For people. */
+  peerPid(socketFd: number): number;
   /** Where `receive` puts messages: one for all channels. */
   setReceiveBuffer(buffer: Buffer): void;
   /** Send the first `length` bytes. 0, or -EAGAIN: call again with the same message when there is room. */
   send(channel: number, buffer: Buffer, length: number): number;
   /**
-   * Receive a message into the receive buffer, and return its length. Waits for at most `pollNs`; 0: only looks, and may
-   * follow nothing but another message. -ENODATA: nothing yet, poll again soon; -EAGAIN: nothing, and the channel is
-   * parked; -EOVERFLOW: a message longer than the receive buffer, for `receiveLarge`.
+   * Receive a message into the receive buffer, and return its length. Waits for at most `pollNs`; 0: only looks, and
+   * leaves the wait and the park as they are, for what stands behind another message and for what an ended peer has left.
+   * -ENODATA: nothing yet, poll again soon; -EAGAIN: nothing, and the channel is parked, never after 0; -EOVERFLOW: a
+   * message longer than the receive buffer, for `receiveLarge`.
    */
   receive(channel: number, pollNs: number): number;
   /** Receive a message of any length into a buffer of its own. */
@@ -45,19 +48,6 @@ export interface Binding {
   close(channel: number): void;
 }
 
-/** What a channel has done so far. Bytes are those of messages. */
-export interface ChannelStats {
-  messagesSent: number;
-  messagesReceived: number;
-  bytesSent: number;
-  bytesReceived: number;
-  doorbellsRung: number;
-  /** How often this side has parked. */
-  parks: number;
-  /** How long this side polls before it parks, now, in nanoseconds. */
-  spinBudgetNs: number;
-}
-
 /** The answers of the binding that are not failures. */
 export const PARKED = -constants.errno.EAGAIN;
 export const RING_FULL = -constants.errno.EAGAIN;
@@ -69,8 +59,6 @@ const RECEIVE_BYTES = 64 * 1024;
 /** What `receive` fills. The next message overwrites it. */
 export const receiveBuffer = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
 
-const path = join(packageRoot, "build", "shm_protocol.node");
-
 let loaded: Binding | Error | undefined;
 
 /** The addon, or the error that tells why there is none and what to do. */
@@ -80,17 +68,14 @@ export function loadBinding(): Binding | Error {
 }
 
 function load(): Binding | Error {
-  if (!existsSync(path)) {
-    return new Error(`the native addon is not built (${path}): run "npm run build" in ${packageRoot}, which needs a C compiler`);
-  }
+  const file = findAddon();
+  if (file instanceof Error) return file;
   try {
-    const binding = createRequire(__filename)(path) as Binding;
+    const binding = loadAddon(file) as Binding;
     binding.setReceiveBuffer(receiveBuffer);
     return binding;
   } catch (error) {
-    return new Error(`the native addon does not load (${path}): build it on this machine by "npm run build" in ${packageRoot}`, {
-      cause: error,
-    });
+    return new Error(`the native addon does not load (${file}); it is to be built on a machine like this one`, { cause: error });
   }
 }
 

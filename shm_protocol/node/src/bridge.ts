@@ -1,29 +1,35 @@
 /** The bridge: listens for the peers, calls their functions and serves their calls. */
 
-import { EventEmitter } from "node:events";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 
+import type { Signal } from "./abort_signal";
 import { type Binding, loadBinding } from "./binding";
-import { checkMaxMessage, readSettings, SOCKET_NAME } from "./config";
-import { Connection, type ConnectionInfo } from "./connection";
+import { BridgeEmitter } from "./bridge_events";
+import { readSettings } from "./config";
+import { callBeingServed } from "./calls";
+import { Connection } from "./connection";
+import type { ConnectionInfo, TransportKind } from "./connection_info";
 import { describeConnections } from "./counters";
-import type { ServedCall } from "./current_call";
-import { type BridgeError, CallTimeout, ConnectionClosed, mergeStacks, PeerGone, PeerUnavailable } from "./errors";
-import { type Exposables, ExposedFunctions } from "./exposed";
-import { MAX_CHAIN, type Meta } from "./frames";
-import type { TransportKind } from "./handshake";
-import { type Logger, stderrLogger } from "./log";
-import { version } from "./package_info";
+import { runOutside } from "./current_call";
+import { type BridgeError, ConnectionClosed, isBridgeError, mergeStacks, PeerGone, PeerUnavailable } from "./errors";
+import type { Exposables } from "./exposables";
+import { Exposed } from "./exposed";
+import { MAX_NAME_CHARACTERS } from "./handshake";
+import { guardedLogger, type Logger, stderrLogger } from "./log";
+import { makeMeta } from "./nesting";
+import { type Asked, checkArgs, checkMethod, DEFAULT_CREDIT, DEFAULT_TIMEOUT_MS, readCallOptions, readListenOptions } from "./options";
+import { LIBRARY_VERSION } from "./package_info";
 import { Poller } from "./poller";
+import { projectFolder } from "./project";
 import { type Accepted, Rendezvous } from "./rendezvous";
-import { callBeingServed, tooDeep } from "./session";
-import type { ValueStream } from "./value_stream";
-import type { Value } from "./values";
+import type { SessionCallOptions } from "./session";
+import type { ValueStream } from "./streams";
+import type { Value } from "./value_types";
+import { Workers } from "./workers";
 
-const DEFAULT_TIMEOUT_MS = 30_000;
-const DEFAULT_CREDIT = 64;
 const DEFAULT_MAX_CONNECTIONS = 256;
 
+/** How to listen. What is left out has its default. */
 export interface ListenOptions {
   /**
    * What peers may call. More can be exposed later. What a function returns, throws or rejects with goes to its caller. A
@@ -35,7 +41,7 @@ export interface ListenOptions {
   path?: string;
   /** Which transports to accept. Default: `$SHM_POLYGLOT_TRANSPORT`, else `"auto"`, both. */
   transport?: TransportKind | "auto";
-  /** What to be called in the peers' logs. Default: the script's name. */
+  /** What to be called in the peers' logs, 1 to 128 characters. Default: the script's name. */
   name?: string;
   /** The largest message, in bytes. Default: `$SHM_POLYGLOT_MAX_MESSAGE`, else 64 MiB. */
   maxMessage?: number;
@@ -45,11 +51,12 @@ export interface ListenOptions {
   log?: Logger;
 }
 
+/** How to make a call. What is left out has its default. */
 export interface CallOptions {
   /** How long to wait for the answer, in milliseconds; Infinity for ever. Default: 30,000. */
   timeoutMs?: number;
   /** Aborting it cancels the call. */
-  signal?: AbortSignal;
+  signal?: Signal;
   /** W3C trace context for the callee. Default: that of the call being served. */
   traceparent?: string;
   /** Call this peer, one of `connections`. Default: see {@link Bridge.call}. */
@@ -61,6 +68,7 @@ export interface CallOptions {
   idempotent?: boolean;
 }
 
+/** How to read a stream. What is left out has its default. */
 export interface StreamOptions extends Omit<CallOptions, "idempotent"> {
   /** How long the whole stream may take, in milliseconds. Default: for ever. */
   timeoutMs?: number;
@@ -68,16 +76,12 @@ export interface StreamOptions extends Omit<CallOptions, "idempotent"> {
   credit?: number;
 }
 
+/** How to notify. What is left out has its default. */
 export interface NotifyOptions {
+  /** W3C trace context for the callee. Default: that of the call being served. */
   traceparent?: string;
+  /** Notify this peer, one of `connections`. Default: see {@link Bridge.call}. */
   connection?: ConnectionInfo;
-}
-
-interface BridgeEvents {
-  /** A peer has connected. */
-  connect: [connection: ConnectionInfo];
-  /** A peer's connection has ended; `error` says why if it was not the peer's own doing. */
-  disconnect: [connection: ConnectionInfo, error: BridgeError | undefined];
 }
 
 /**
@@ -92,20 +96,21 @@ export function listen(options: ListenOptions = {}): Promise<Bridge> {
 }
 
 /** This side of the bridge. Made by {@link listen}. */
-export class Bridge extends EventEmitter<BridgeEvents> {
+export class Bridge extends BridgeEmitter {
   /** The socket that peers connect to. */
   readonly path: string;
 
   private readonly log: Logger;
   private readonly maxMessage: number;
-  private readonly exposed = new ExposedFunctions();
+  private readonly exposed = new Exposed();
   private readonly poller = new Poller();
   private readonly live = new Set<Connection>();
-  private readonly workerList: Connection[] = [];
-  /** Where a call came by, for the calls made while serving it. */
+  private readonly attached = new Workers<Connection>();
+  /** Workers that have not named all that they expose yet: they count, and are told of, once they have. */
+  private readonly attaching = new Set<Connection>();
+  /** By its session, for the calls made while serving one, and by what users are told of it. */
   private readonly connectionOf = new WeakMap<object, Connection>();
   private lastConnectionId = 0;
-  private lastWorker = 0;
   private rendezvous: Rendezvous | undefined;
   private closing: Promise<void> | undefined;
 
@@ -116,47 +121,63 @@ export class Bridge extends EventEmitter<BridgeEvents> {
     this.maxMessage = maxMessage;
   }
 
-  /** See {@link listen}. */
+  /**
+   * See {@link listen}.
+   *
+   * @internal
+   */
   static async listen(options: ListenOptions): Promise<Bridge> {
-    const settings = readSettings();
-    const log = options.log ?? stderrLogger;
-    const path = options.path ?? join(settings.directory, SOCKET_NAME);
-    const transport = options.transport ?? settings.transport;
+    const asked = readListenOptions(options);
+    const settings = readSettings(process.env, asked.path);
+    const log = guardedLogger(asked.log ?? stderrLogger);
+    const { path } = settings;
+    const transport = asked.transport ?? settings.transport;
+    const maxMessage = asked.maxMessage ?? settings.maxMessage;
+    const maxConnections = asked.maxConnections ?? DEFAULT_MAX_CONNECTIONS;
     const binding = findBinding(transport, log);
-    const bridge = new Bridge(path, log, checkMaxMessage(options.maxMessage ?? settings.maxMessage));
-    const maxConnections = options.maxConnections ?? DEFAULT_MAX_CONNECTIONS;
-    if (!Number.isInteger(maxConnections) || maxConnections < 1) {
-      throw new RangeError(`maxConnections=${maxConnections}: may be an integer from 1`);
-    }
+    const bridge = new Bridge(path, log, maxMessage);
     bridge.exposed.addBuiltIn("connections", () => bridge.describeConnections());
-    if (options.expose !== undefined) bridge.exposed.add(options.expose);
-    bridge.rendezvous = await Rendezvous.listen({
+    if (asked.expose !== undefined) bridge.exposed.add(asked.expose);
+    const rendezvous = {
       path,
       transport,
       binding,
       spinUs: settings.spinUs,
       welcome: {
-        name: options.name ?? basename(process.argv[1] ?? "node"),
+        name: asked.name ?? defaultName(),
         language: `node ${process.versions.node}`,
-        library: version,
+        library: LIBRARY_VERSION,
         maxMessage: bridge.maxMessage,
+        ...projectToTell(),
       },
       log,
       hasRoom: () => bridge.live.size < maxConnections,
-      onAccepted: (accepted) => { bridge.connected(accepted, binding); },
-    });
+      onAccepted: (accepted: Accepted) => { bridge.connected(accepted, binding); },
+    };
+    // Outside of whatever the application does as it starts: what comes by a connection is no part of it.
+    bridge.rendezvous = await runOutside(() => Rendezvous.listen(rendezvous));
     log.info("listening", { path, transport });
     return bridge;
   }
 
-  /** The peers that are connected. */
+  /** The peers that are connected, workers once they are attached. */
   get connections(): readonly ConnectionInfo[] {
-    return [...this.live];
+    return Array.from(this.announced(), (connection) => connection.info);
   }
 
-  /** How many workers are connected. */
+  /** How many workers are attached: connected, and their functions known. */
   get workers(): number {
-    return this.workerList.length;
+    return this.attached.count;
+  }
+
+  /**
+   * The worker with the least to do, which the next call would go to, of `method` or of whatever function; undefined where
+   * no worker is attached that has it.
+   */
+  leastBusyWorker(method?: string): ConnectionInfo | undefined {
+    if (method === undefined) return this.attached.nextOfAll()?.info;
+    checkMethod(method);
+    return this.attached.next(method)?.info;
   }
 
   /** The names of the functions that peers may call, sorted. */
@@ -165,8 +186,8 @@ export class Bridge extends EventEmitter<BridgeEvents> {
   }
 
   /**
-   * Let peers call more functions. A call with more arguments than a function can make use of is answered with a
-   * TypeError; what a function does with fewer, or with others than it expects, is its own affair (PROTOCOL.md section 9).
+   * Let peers call more functions. What a function does with fewer or more arguments than it names, or with others than it
+   * expects, is its own affair (PROTOCOL.md section 9).
    *
    * @throws TypeError for what cannot be exposed, or a name that is taken. ConnectionClosed after `close`.
    */
@@ -178,30 +199,35 @@ export class Bridge extends EventEmitter<BridgeEvents> {
   /**
    * Call a function of a peer and wait for its answer.
    *
-   * The call goes to the worker with the fewest outstanding calls; one that says it is busy comes after the others. While
-   * a call is being served, it goes back on the connection that call came by, and inherits its deadline and trace.
+   * Of the workers that expose the function the call goes to the one with the fewest outstanding calls; one that is busy
+   * with something else, such as an HTTP request, comes after those that are not. While a call is being served, it goes back
+   * on the connection that call came by, and inherits its deadline and trace.
    *
    * @param method e.g. `"ml_service.predict"`.
    * @param args the positional arguments: any values of PROTOCOL.md section 8.
-   * @throws RemoteError where the function raised, and every other error of PROTOCOL.md section 9.
+   * @throws RemoteError where the function raised, and every other error of PROTOCOL.md section 9. TypeError for an
+   * argument or option of the wrong type, RangeError for one out of range; then nothing was sent.
    */
-  async call<T = Value>(method: string, args: readonly unknown[] = [], options: CallOptions = {}): Promise<T> {
-    const began = options.idempotent === true ? performance.now() : 0;
+  async call<T = Value>(method: string, args: readonly unknown[] = [], options?: CallOptions): Promise<T> {
+    let asked: Asked | undefined;
+    let began = 0;
     try {
-      const { connection, meta, timeoutMs } = this.route(method, options, DEFAULT_TIMEOUT_MS);
-      return (await connection.session.call(method, args, { timeoutMs, signal: options.signal, meta })) as T;
+      asked = readCallOptions(options);
+      if (asked.idempotent === true) began = performance.now();
+      const { connection, how } = this.route(method, args, asked, DEFAULT_TIMEOUT_MS);
+      return (await connection.session.call(method, args, how)) as T;
     } catch (error) {
-      const left = options.idempotent === true && error instanceof PeerGone ? this.leftForAnother(options, began) : 0;
-      if (left > 0) return this.call<T>(method, args, { ...options, timeoutMs: left, idempotent: false });
+      const left = began > 0 && isBridgeError(error, PeerGone) ? this.leftForAnother(method, asked, began) : 0;
+      if (left > 0) return this.call<T>(method, args, { ...asked, timeoutMs: left, idempotent: false } as CallOptions);
       // Made where the answer came in: only here it is known who waits for it.
       throw mergeStacks(error);
     }
   }
 
   /** Milliseconds in which another worker may answer, or 0: there is none to ask, or none may be asked. */
-  private leftForAnother(options: CallOptions, began: number): number {
-    if (this.workers === 0 || options.connection !== undefined || callBeingServed() !== undefined) return 0;
-    return (options.timeoutMs ?? DEFAULT_TIMEOUT_MS) - (performance.now() - began);
+  private leftForAnother(method: string, asked: Asked | undefined, began: number): number {
+    if (!this.attached.mayServe(method) || asked?.connection !== undefined || callBeingServed() !== undefined) return 0;
+    return (asked?.timeoutMs ?? DEFAULT_TIMEOUT_MS) - (performance.now() - began);
   }
 
   /**
@@ -209,23 +235,21 @@ export class Bridge extends EventEmitter<BridgeEvents> {
    *
    * @throws as {@link Bridge.call}; from the loop, too. TypeError where the function gives a value instead of a stream.
    */
-  stream(method: string, args: readonly unknown[] = [], options: StreamOptions = {}): ValueStream {
-    const { connection, meta, timeoutMs } = this.route(method, options, Infinity);
-    return connection.session.stream(method, args, options.credit ?? DEFAULT_CREDIT, {
-      timeoutMs,
-      signal: options.signal,
-      meta,
-    });
+  stream(method: string, args: readonly unknown[] = [], options?: StreamOptions): ValueStream {
+    const asked = readCallOptions(options);
+    const { connection, how } = this.route(method, args, asked, Infinity);
+    return connection.session.stream(method, args, asked.credit ?? DEFAULT_CREDIT, how);
   }
 
   /**
    * Call a function of a peer without waiting; nothing tells whether it ran.
    *
-   * @throws EncodeError, MessageTooLarge, Busy, PeerUnavailable, PeerGone, CallTooDeep, ConnectionClosed.
+   * @throws EncodeError, MessageTooLarge, Busy, PeerUnavailable, PeerGone, CallTooDeep, CallTimeout where the call being
+   * served has no time left, ConnectionClosed; TypeError for an argument or option of the wrong type.
    */
-  notify(method: string, args: readonly unknown[] = [], options: NotifyOptions = {}): void {
-    const { connection, meta } = this.route(method, options, Infinity);
-    connection.session.notify(method, args, meta);
+  notify(method: string, args: readonly unknown[] = [], options?: NotifyOptions): void {
+    const { connection, how } = this.route(method, args, readCallOptions(options), Infinity);
+    connection.session.notify(method, args, how.meta);
   }
 
   /** Listen no more and end all connections: what is outstanding fails with PeerGone. May be called again. */
@@ -242,55 +266,43 @@ export class Bridge extends EventEmitter<BridgeEvents> {
     await this.rendezvous?.close();
   }
 
+  private announced(): Connection[] {
+    return [...this.live].filter((connection) => !this.attaching.has(connection));
+  }
+
   private describeConnections(): Record<string, unknown>[] {
     const served = callBeingServed();
-    return describeConnections(this.live, served && this.connectionOf.get(served.session));
+    return describeConnections(this.announced(), served && this.connectionOf.get(served.session));
   }
 
-  /** Which connection a call goes to, and what it inherits. */
+  /** Which connection a call goes to, and what it inherits. @throws TypeError, RangeError for what cannot be asked. */
   private route(
     method: string,
-    options: CallOptions,
+    args: readonly unknown[],
+    asked: Asked,
     defaultTimeoutMs: number,
-  ): { connection: Connection; meta: Meta | undefined; timeoutMs: number } {
+  ): { connection: Connection; how: SessionCallOptions } {
+    checkMethod(method);
+    checkArgs(method, args);
     if (this.closing !== undefined) throw closed(method);
-    const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
-    if (!(timeoutMs > 0)) throw new RangeError(`${method}: timeoutMs=${timeoutMs}: may be a number above 0`);
-    const served = callBeingServed();
-    const connection = this.explicit(options.connection) ?? (served && this.connectionOf.get(served.session)) ?? this.choose(method);
-    if (served !== undefined) return { connection, ...inherit(served, method, options, timeoutMs) };
-    // Unasked-for values are not sent: most calls have no meta at all.
-    if (options.timeoutMs === undefined && options.traceparent === undefined) {
-      return { connection, meta: undefined, timeoutMs };
-    }
-    return { connection, meta: metaOf(options.timeoutMs, options.traceparent), timeoutMs };
+    const madeIn = callBeingServed();
+    const connection = this.explicit(asked.connection) ?? (madeIn && this.connectionOf.get(madeIn.session)) ?? this.choose(method);
+    const { meta, timeoutMs } = makeMeta(madeIn, connection.session, method, asked, defaultTimeoutMs);
+    return { connection, how: { timeoutMs, signal: asked.signal, meta, madeIn } };
   }
 
-  private explicit(connection: ConnectionInfo | undefined): Connection | undefined {
-    if (connection === undefined || connection instanceof Connection) return connection;
-    throw new TypeError("connection: not one of this bridge's connections");
+  private explicit(info: unknown): Connection | undefined {
+    if (info === undefined) return undefined;
+    const connection = this.connectionOf.get(info as object);
+    if (connection?.info === info) return connection;
+    throw new TypeError("connection: must be one of this bridge's connections");
   }
 
-  /** The worker with the fewest outstanding calls; of several, one that is not busy, in turn. */
   private choose(method: string): Connection {
-    const workers = this.workerList;
-    const count = workers.length;
-    this.lastWorker = this.lastWorker + 1 < count ? this.lastWorker + 1 : 0;
-    let best = workers[this.lastWorker];
-    if (best === undefined) throw new PeerUnavailable(`${method}: no worker is attached to ${this.path}`);
-    let isBestBusy: boolean | undefined;
-    for (let step = 1; step < count; step++) {
-      const worker = workers[(this.lastWorker + step) % count] as Connection;
-      const difference = worker.session.outstanding - best.session.outstanding;
-      if (difference > 0) continue;
-      if (difference === 0) {
-        isBestBusy ??= best.isPeerBusy();
-        if (!isBestBusy || worker.isPeerBusy()) continue;
-      }
-      best = worker;
-      isBestBusy = difference === 0 ? false : undefined;
-    }
-    return best;
+    const worker = this.attached.next(method);
+    if (worker !== undefined) return worker;
+    const which = this.workers === 0 ? "no worker" : "no worker that exposes it";
+    throw new PeerUnavailable(`${method}: ${which} is attached to ${this.path}`);
   }
 
   private connected(accepted: Accepted, binding: Binding | Error): void {
@@ -305,36 +317,61 @@ export class Bridge extends EventEmitter<BridgeEvents> {
       maxMessage: Math.min(this.maxMessage, hello.maxMessage),
       exposed: this.exposed,
       log: this.log,
-      onLeave: (leaving) => { this.dismiss(leaving); },
+      onLeave: (leaving) => { this.attached.remove(leaving); },
+      onExpose: (exposing, names) => { this.onExpose(exposing, names); },
       onEnd: (ended, error) => { this.forget(ended, error); },
     });
     this.live.add(connection);
-    if (connection.role === "worker") this.workerList.push(connection);
     this.connectionOf.set(connection.session, connection);
+    this.connectionOf.set(connection.info, connection);
     this.log.info("connected", {
       peer: hello.name,
       role: hello.role,
       transport: hello.transport,
       language: hello.language,
+      ...(hello.project === undefined ? {} : { project: hello.project }),
     });
-    // Next tick: a listener that throws must not tear the transport, and one that calls finds it started.
-    process.nextTick(() => this.emit("connect", connection));
+    if (connection.role === "worker" && connection.isNaming) this.attaching.add(connection);
+    else this.attach(connection);
     connection.start();
   }
 
-  /** Choose this worker no more. */
-  private dismiss(connection: Connection): void {
-    const index = this.workerList.indexOf(connection);
-    if (index >= 0) this.workerList.splice(index, 1);
+  private onExpose(connection: Connection, names: readonly string[]): void {
+    if (connection.role !== "worker") return;
+    this.attached.expose(connection, names);
+    if (!connection.isNaming && this.attaching.delete(connection)) this.attach(connection);
+  }
+
+  private attach(connection: Connection): void {
+    if (connection.role === "worker") this.attached.add(connection);
+    // Next tick: a listener that throws must not tear the transport, and one that calls finds it started.
+    this.tell(() => this.emit("connect", connection.info));
   }
 
   private forget(connection: Connection, error: BridgeError | undefined): void {
     if (!this.live.delete(connection)) return;
-    this.dismiss(connection);
+    this.attached.remove(connection);
+    const wasAttached = !this.attaching.delete(connection);
     if (error === undefined) this.log.info("disconnected", { peer: connection.name });
     else this.log.error("a connection broke", { peer: connection.name, code: error.code, reason: error.message });
-    process.nextTick(() => this.emit("disconnect", connection, error));
+    if (wasAttached) this.tell(() => this.emit("disconnect", connection.info, error));
   }
+
+  /** Outside of whatever has just come or been sent, and of what the transport is doing. */
+  private tell(emit: () => void): void {
+    runOutside(() => { process.nextTick(emit); });
+  }
+}
+
+/** The program's name: what the peers' logs call this side. */
+function defaultName(): string {
+  const program = Array.from(basename(process.argv[1] ?? "").toWellFormed());
+  return program.length > 0 ? program.slice(0, MAX_NAME_CHARACTERS).join("") : "node";
+}
+
+function projectToTell(): { project?: string } {
+  const project = projectFolder();
+  return project === undefined ? {} : { project };
 }
 
 function findBinding(transport: TransportKind | "auto", log: Logger): Binding | Error {
@@ -346,29 +383,5 @@ function findBinding(transport: TransportKind | "auto", log: Logger): Binding | 
 }
 
 function closed(what: string): ConnectionClosed {
-  return new ConnectionClosed(`${what}: the bridge is closed`);
-}
-
-function metaOf(deadlineMs: number | undefined, traceparent: string | undefined): Meta {
-  const meta: Meta = {};
-  if (deadlineMs !== undefined && deadlineMs !== Infinity) meta.deadlineMs = deadlineMs;
-  if (traceparent !== undefined) meta.traceparent = traceparent;
-  return meta;
-}
-
-/** What a call made while serving another takes over from it. */
-function inherit(
-  served: ServedCall,
-  method: string,
-  options: CallOptions,
-  timeoutMs: number,
-): { meta: Meta; timeoutMs: number } {
-  const chain = [...served.chain, served.method];
-  if (chain.length >= MAX_CHAIN) throw tooDeep(chain, method);
-  const left = served.deadlineMs ?? Infinity;
-  if (left === 0) throw new CallTimeout(`${method}: the deadline of ${served.method}, which calls it, has passed`);
-  const isSooner = left < timeoutMs;
-  const meta = metaOf(isSooner ? left : options.timeoutMs, options.traceparent ?? served.traceparent);
-  meta.chain = chain;
-  return { meta, timeoutMs: isSooner ? left : timeoutMs };
+  return new ConnectionClosed(`${what}: the bridge has been closed`);
 }

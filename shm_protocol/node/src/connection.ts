@@ -2,45 +2,21 @@
 
 import type { Socket } from "node:net";
 
-import { type Binding, type ChannelStats } from "./binding";
+import type { Binding } from "./binding";
+import type { ChannelStats } from "./channel_stats";
+import { type ConnectionInfo, infoOf, type Role, type TransportKind } from "./connection_info";
 import type { BothCounters, Watched } from "./counters";
-import { runAs } from "./current_call";
+import { runOutside } from "./current_call";
 import type { BridgeError } from "./errors";
-import type { ExposedFunctions } from "./exposed";
-import type { Hello, Role, TransportKind } from "./handshake";
+import type { Exposed } from "./exposed";
+import type { Hello } from "./handshake";
 import type { Logger } from "./log";
 import type { Poller } from "./poller";
+import { Serving } from "./serving";
 import { type Output, Session } from "./session";
-import { ShmTransport } from "./shm_transport";
-import { SocketTransport } from "./socket_transport";
-import type { TransportHandler } from "./transport";
-
-/** What may be known of a peer that is connected. The numbers are those of now. */
-export interface ConnectionInfo {
-  /** Counts the connections of this bridge: 1, 2, 3, … */
-  readonly id: number;
-  /** What the peer calls itself. */
-  readonly name: string;
-  /** Calls go to workers. */
-  readonly role: Role;
-  readonly transport: TransportKind;
-  /** E.g. `"python 3.12.1"`. */
-  readonly language: string;
-  /** The version of the peer's library. */
-  readonly library: string;
-  /** The largest message both sides take, in bytes. */
-  readonly maxMessage: number;
-  /** Calls to the peer without an answer yet. */
-  readonly outstanding: number;
-  /** Calls of the peer that are being served. */
-  readonly beingServed: number;
-  /** Calls of the peer so far. */
-  readonly served: number;
-  /** Answers that came after their caller had given up, and were dropped. */
-  readonly lateAnswers: number;
-  /** What the shared memory has done; undefined with the socket transport, and after the end. */
-  readonly channel: ChannelStats | undefined;
-}
+import { ShmTransport } from "./transports/shm";
+import { SocketTransport } from "./transports/socket";
+import type { TransportHandler } from "./transports/transport";
 
 export interface ConnectionOptions {
   id: number;
@@ -51,10 +27,12 @@ export interface ConnectionOptions {
   /** With the shm transport. */
   channel: { binding: Binding; number: number; poller: Poller } | undefined;
   maxMessage: number;
-  exposed: ExposedFunctions;
+  exposed: Exposed;
   log: Logger;
   /** The peer is about to end the connection: no new calls for it. */
   onLeave: (connection: Connection) => void;
+  /** The peer has named functions that it exposes, beside those named before. */
+  onExpose: (connection: Connection, names: string[]) => void;
   /** The connection has ended by itself, not by `close`. */
   onEnd: (connection: Connection, error: BridgeError | undefined) => void;
 }
@@ -65,9 +43,15 @@ export class Connection implements Watched, Output, TransportHandler {
   readonly role: Role;
   readonly language: string;
   readonly library: string;
+  readonly project: string | undefined;
   readonly maxMessage: number;
   readonly session: Session;
+  /** What users are told of it. */
+  readonly info: ConnectionInfo;
+  /** How many functions the peer names when it attaches; undefined: it names none. */
+  private readonly exposes: number | undefined;
 
+  private readonly serving: Serving;
   private readonly carrier: ShmTransport | SocketTransport;
   private readonly rest: Buffer;
   private readonly notifyEnd: ConnectionOptions["onEnd"];
@@ -80,6 +64,8 @@ export class Connection implements Watched, Output, TransportHandler {
     this.role = hello.role;
     this.language = hello.language;
     this.library = hello.library;
+    this.project = hello.project;
+    this.exposes = hello.exposes;
     this.maxMessage = options.maxMessage;
     this.rest = options.rest;
     this.notifyEnd = options.onEnd;
@@ -87,15 +73,17 @@ export class Connection implements Watched, Output, TransportHandler {
       channel === undefined
         ? new SocketTransport(socket, options.maxMessage, this)
         : new ShmTransport(channel.binding, channel.number, socket, options.maxMessage, channel.poller, this);
+    this.serving = new Serving({ exposed: options.exposed, log: options.log, peer: hello.name });
     this.session = new Session({
       output: this,
-      exposed: options.exposed,
-      log: options.log,
+      calls: this.serving,
       peer: hello.name,
       maxMessage: options.maxMessage,
       now: () => performance.now(),
       onLeave: () => { options.onLeave(this); },
+      onExpose: (names) => { options.onExpose(this, names); },
     });
+    this.info = infoOf(this);
   }
 
   /** Begin to receive. */
@@ -116,7 +104,7 @@ export class Connection implements Watched, Output, TransportHandler {
   }
 
   get served(): number {
-    return this.session.served;
+    return this.serving.served;
   }
 
   get lateAnswers(): number {
@@ -131,15 +119,26 @@ export class Connection implements Watched, Output, TransportHandler {
     return this.carrier instanceof ShmTransport ? this.carrier.counters : undefined;
   }
 
+  /** The peer names what it exposes; else it may have any function. */
+  get names(): boolean {
+    return this.exposes !== undefined;
+  }
+
+  /** The peer is about to name more of what it exposes. */
+  get isNaming(): boolean {
+    return this.exposes !== undefined && this.session.namedByPeer < this.exposes;
+  }
+
   isPeerBusy(): boolean {
-    return this.carrier.isPeerBusy();
+    // Who waits for an answer of ours has parked, or has no state to tell.
+    return this.session.beingServed > 0 || this.carrier.isPeerBusy();
   }
 
   /** End the connection from this side. */
   close(): void {
     clearTimeout(this.timer);
     this.carrier.close();
-    this.session.end("the bridge was closed", true);
+    this.session.end("the bridge has been closed", true);
   }
 
   // ---- Output
@@ -160,11 +159,17 @@ export class Connection implements Watched, Output, TransportHandler {
     clearTimeout(this.timer);
     // Longer than a timer can be: woken early, the session asks again.
     const delay = Math.min(Math.max(1, Math.ceil(time - performance.now())), 0x7fffffff);
-    runAs(undefined, () => {
+    // Outside of whoever has the earliest deadline: the timer is everybody's.
+    runOutside(() => {
       this.timer = setTimeout(() => { this.session.expire(); }, delay);
     });
     // What waits keeps the process running, if anything does: the socket.
     this.timer?.unref();
+  }
+
+  giveUp(reason: BridgeError): void {
+    this.carrier.close();
+    this.onEnd(reason);
   }
 
   // ---- TransportHandler
@@ -183,8 +188,7 @@ export class Connection implements Watched, Output, TransportHandler {
 
   onEnd(error: BridgeError | undefined): void {
     clearTimeout(this.timer);
-    this.session.end(error === undefined ? `${this.name} is gone` : `the connection to ${this.name} broke: ${error.message}`, false);
+    this.session.end(error === undefined ? `${this.name} has closed the connection` : `the connection to ${this.name} broke: ${error.message}`, false);
     this.notifyEnd(this, error);
   }
 }
-

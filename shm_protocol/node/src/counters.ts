@@ -1,16 +1,16 @@
 /**
  * The built-in function `shm_polyglot.connections`, which `shm-polyglot top` calls: what both sides of each connection have
- * counted in its segment (PROTOCOL.md section 3). Only reading: who is watched does nothing for it.
+ * counted in its segment (PROTOCOL.md section 3). It only reads: what is watched has nothing to do for it.
  */
 
 import type { Binding } from "./binding";
-import type { ConnectionInfo } from "./connection";
+import type { ConnectionInfo } from "./connection_info";
 
 /** `SHM_LATENCY_BUCKETS` of core/layout.h. */
 export const LATENCY_BUCKETS = 112;
 
-/** What the addon puts before the latencies, in its order. */
-const NAMES = [
+/** What the addon puts before the latencies, in its order (put_counters of binding.c, which a test compares). */
+export const COUNTER_NAMES = [
   "messages_sent",
   "messages_received",
   "bytes_sent",
@@ -24,10 +24,10 @@ const NAMES = [
   "calls_failed",
 ] as const;
 
-const PER_SIDE = NAMES.length + LATENCY_BUCKETS;
+const PER_SIDE = COUNTER_NAMES.length + LATENCY_BUCKETS;
 
 /** What one side counts. `latency`: calls that it made and that have ended, by bucket. */
-export type Counters = Record<(typeof NAMES)[number], number> & { latency: number[] };
+export type Counters = Record<(typeof COUNTER_NAMES)[number], number> & { latency: number[] };
 
 /** Both sides of a connection. */
 export interface BothCounters {
@@ -45,9 +45,9 @@ export function readCounters(binding: Binding, channel: number): BothCounters {
 
 function countersAt(start: number): Counters {
   // A hostile peer stores what it likes, also what would not be sent as an int.
-  const [first, latency] = [words.subarray(start, start + NAMES.length), words.subarray(start + NAMES.length, start + PER_SIDE)];
+  const [first, latency] = [words.subarray(start, start + COUNTER_NAMES.length), words.subarray(start + COUNTER_NAMES.length, start + PER_SIDE)];
   const bounded = (word: number): number => Math.min(word, Number.MAX_SAFE_INTEGER);
-  const named = Object.fromEntries(NAMES.map((name, index) => [name, bounded(first[index] as number)]));
+  const named = Object.fromEntries(COUNTER_NAMES.map((name, index) => [name, bounded(first[index] as number)]));
   return { ...named, latency: Array.from(latency, bounded) } as Counters;
 }
 
@@ -66,6 +66,7 @@ export function describeConnections(connections: Iterable<Watched>, asker: Watch
     role: connection.role,
     language: connection.language,
     library: connection.library,
+    project: connection.project ?? null,
     transport: connection.transport,
     outstanding: connection.outstanding,
     being_served: connection.beingServed,

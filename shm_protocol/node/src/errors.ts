@@ -4,13 +4,18 @@
  * Every error that the bridge raises is a {@link BridgeError} with a `code` from this registry.
  */
 
-import { inspect } from "node:util";
-
-import type { Value } from "./values";
+import { describe, isError, messageOf, read, stackOf, textOf, typeOf } from "./thrown";
+import type { Value } from "./value_types";
 
 /** The base of every error the bridge raises. `code` is stable and the same in Python. */
 export class BridgeError extends Error {
+  /** Its name in the registry, e.g. `"PeerGone"`: that of its class, and the same in Python. */
   readonly code: string = "BridgeError";
+  /**
+   * Whether the peer answered with this error. An EncodeError or MessageTooLarge of the peer is about its result, one that
+   * was made here is about the arguments.
+   */
+  readonly fromPeer: boolean = false;
 
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
@@ -28,7 +33,7 @@ export class RemoteError extends BridgeError {
   /** The stack on the other side, or an empty string. `stack` shows it below this side's own. */
   readonly remoteStack: string;
 
-  constructor(type: string, message: string, remoteStack = "", data: Value = null) {
+  constructor(type: string, message: string, data: Value = null, remoteStack = "") {
     super(message);
     this.type = type;
     this.data = data;
@@ -51,7 +56,10 @@ export class PeerUnavailable extends BridgeError {
   override readonly code = "PeerUnavailable";
 }
 
-/** Too many calls, or too many bytes, are outstanding or queued already. The call was not made. */
+/**
+ * Too many calls, or too many bytes, are outstanding or queued already, or the peer is a client, which serves only what
+ * belongs to a call of its own. The call was not made.
+ */
 export class Busy extends BridgeError {
   override readonly code = "Busy";
 }
@@ -128,74 +136,85 @@ export interface ErrorMap {
   data?: Value;
 }
 
+const FROM_PEER = { fromPeer: true };
+
 /** The error that a response carries, as an object to throw. A code this side does not know is a RemoteError. */
 export function errorFromMap(map: ErrorMap): BridgeError {
   const simple = Object.hasOwn(SIMPLE_ERRORS, map.code) ? SIMPLE_ERRORS[map.code] : undefined;
-  if (simple !== undefined) return new simple(map.message);
+  if (simple !== undefined) return Object.assign(new simple(map.message), FROM_PEER);
   const type = map.type ?? (map.code === "RemoteError" ? "Error" : map.code);
-  const error = new RemoteError(type, map.message, map.stack, map.data);
+  const error = Object.assign(new RemoteError(type, map.message, map.data, map.stack), FROM_PEER);
   // The stack of this side is that of the library, until somebody who waits for the error gives it theirs.
   showRemoteStack(error);
   return error;
 }
 
-/** What an exposed function threw, as the error of a response. */
+/** What is told where nothing else can be. */
+const UNTOLD: ErrorMap = { code: "RemoteError", message: "an error that cannot be described", type: "Error", stack: "", data: null };
+
+/** What an exposed function threw, as the error of a response. Never throws, whatever was thrown. */
 export function errorToMap(thrown: unknown): ErrorMap {
-  if (thrown instanceof RemoteError) {
-    // An error from deeper in the chain keeps its name; both stacks stay visible.
+  try {
+    if (isBridgeError(thrown)) return bridgeErrorToMap(thrown);
+    if (!isError(thrown)) return { code: "RemoteError", message: describe(thrown), type: typeof thrown, stack: "", data: null };
     return {
       code: "RemoteError",
-      message: thrown.message,
-      type: thrown.type,
-      stack: textOf(thrown.stack),
-      data: thrown.data,
-    };
-  }
-  if (thrown instanceof BridgeError) {
-    return { code: "RemoteError", message: thrown.message, type: thrown.code, stack: textOf(thrown.stack), data: null };
-  }
-  if (thrown instanceof Error) {
-    const data = (thrown as { data?: unknown }).data;
-    return {
-      code: "RemoteError",
-      message: textOf(thrown.message),
+      message: messageOf(thrown),
       type: typeOf(thrown),
-      stack: textOf(thrown.stack),
+      stack: stackOf(thrown),
       // Whether it can be encoded shows when it is.
-      data: (data ?? null) as Value,
+      data: (read(thrown, "data") ?? null) as Value,
     };
+  } catch {
+    return UNTOLD;
   }
-  return { code: "RemoteError", message: describe(thrown), type: typeof thrown, stack: "", data: null };
+}
+
+/** An error from deeper in the chain keeps its name; both stacks stay visible. */
+function bridgeErrorToMap(error: BridgeError): ErrorMap {
+  const isRemote = isBridgeError(error, RemoteError);
+  return {
+    code: "RemoteError",
+    message: messageOf(error),
+    type: textOf(read(error, isRemote ? "type" : "code") ?? typeOf(error)),
+    stack: stackOf(error),
+    data: isRemote ? ((read(error, "data") ?? null) as Value) : null,
+  };
+}
+
+/** The error of a response for what the bridge itself has against a call. */
+export function ownErrorToMap(error: BridgeError): ErrorMap {
+  const code = read(error, "code");
+  return { code: typeof code === "string" ? code : "RemoteError", message: messageOf(error) };
+}
+
+/** `instanceof`, which a proxy among what was thrown can make throw. */
+export function isBridgeError<T extends BridgeError = BridgeError>(
+  thrown: unknown,
+  type: abstract new (...args: never[]) => T = BridgeError as unknown as abstract new () => T,
+): thrown is T {
+  try {
+    return thrown instanceof type;
+  } catch {
+    return false;
+  }
 }
 
 /** Give an error that was made elsewhere the stack of the code that waits for it, above the other side's. */
 export function mergeStacks(error: unknown): unknown {
-  if (!(error instanceof BridgeError)) return error;
-  Error.captureStackTrace(error, mergeStacks);
-  if (error instanceof RemoteError) showRemoteStack(error);
+  if (!isBridgeError(error)) return error;
+  try {
+    Error.captureStackTrace(error, mergeStacks);
+  } catch {
+    return error; // it is frozen: somebody else's
+  }
+  if (isBridgeError(error, RemoteError)) showRemoteStack(error);
   return error;
 }
 
 function showRemoteStack(error: RemoteError): void {
-  if (error.remoteStack !== "") error.stack = `${error.stack ?? ""}\n--- remote stack ---\n${error.remoteStack}`;
-}
-
-function typeOf(error: Error): string {
-  const name: unknown = error.constructor.name;
-  return typeof name === "string" && name !== "" && name !== "Error" ? name : textOf(error.name) || "Error";
-}
-
-/** `error.message` and the like are whatever somebody assigned to them. */
-function textOf(text: unknown): string {
-  return (typeof text === "string" ? text : describe(text)).toWellFormed();
-}
-
-function describe(thrown: unknown): string {
-  if (typeof thrown === "string") return thrown.toWellFormed();
-  try {
-    return inspect(thrown).toWellFormed();
-  } catch {
-    // An object that throws when looked at: its type is all that can be told.
-    return typeof thrown;
-  }
+  if (error.remoteStack === "") return;
+  // Read through a guard: an application's Error.prepareStackTrace runs here.
+  const own = read(error, "stack");
+  error.stack = `${typeof own === "string" ? own : ""}\n--- remote stack ---\n${error.remoteStack}`;
 }

@@ -3,7 +3,9 @@
  */
 
 import { EncodeError, type ErrorMap, ProtocolError } from "./errors";
-import { type Decoder, type Encoder, explain, type Key, type Value } from "./values";
+import type { Meta } from "./meta";
+import type { Key, Value } from "./value_types";
+import { type Decoder, type Encoder, explain } from "./values";
 
 export const REQUEST = 0;
 export const RESPONSE = 1;
@@ -12,22 +14,13 @@ export const CANCEL = 3;
 export const ITEM = 4;
 export const CREDIT = 5;
 export const LEAVE = 6;
+export const EXPOSE = 7;
 
 export const MAX_METHOD_BYTES = 256;
 export const MAX_CHAIN = 32;
 export const MAX_CREDIT = 65_536;
-
-/** What travels beside the arguments of a call. */
-export interface Meta {
-  /** Milliseconds the caller would still wait, when it sent the frame. */
-  deadlineMs?: number | undefined;
-  /** Methods being served above this call, outermost first. */
-  chain?: readonly string[] | undefined;
-  /** W3C trace context. */
-  traceparent?: string | undefined;
-  /** The caller wants a stream and grants this many items. */
-  stream?: number | undefined;
-}
+/** Functions that one side exposes. */
+export const MAX_EXPOSED = 65_536;
 
 /** Takes the frames that {@link readFrame} reads. A method each, so that no frame object is made on the way. */
 export interface FrameSink {
@@ -39,6 +32,7 @@ export interface FrameSink {
   onItem(id: number, value: Value): void;
   onCredit(id: number, items: number): void;
   onLeave(): void;
+  onExpose(names: string[]): void;
 }
 
 /**
@@ -48,7 +42,7 @@ export interface FrameSink {
  */
 export function readFrame(decoder: Decoder, sink: FrameSink): void {
   const length = decoder.arrayLength();
-  if (length < 1) throw new ProtocolError("a message that is no frame: not an array, or an empty one");
+  if (length < 1) throw new ProtocolError("a frame that is not an array, or an empty one");
   const type = decoder.unsigned();
   switch (type) {
     case REQUEST: {
@@ -104,7 +98,7 @@ export function readFrame(decoder: Decoder, sink: FrameSink): void {
       checkLength(length, 3, 3, "credit");
       const id = readId(decoder, "credit");
       const items = decoder.unsigned();
-      if (items < 1 || items > MAX_CREDIT) throw new ProtocolError(`a credit that is not 1 to ${MAX_CREDIT} items`);
+      if (items < 1 || items > MAX_CREDIT) throw new ProtocolError(`a credit whose items are not an integer from 1 to ${MAX_CREDIT}`);
       decoder.finish();
       sink.onCredit(id, items);
       return;
@@ -114,43 +108,66 @@ export function readFrame(decoder: Decoder, sink: FrameSink): void {
       decoder.finish();
       sink.onLeave();
       return;
+    case EXPOSE: {
+      checkLength(length, 2, 2, "expose");
+      const names = readNames(decoder);
+      decoder.finish();
+      sink.onExpose(names);
+      return;
+    }
     default:
       throw new ProtocolError("a frame of an unknown type");
   }
 }
 
 function checkLength(length: number, least: number, most: number, frame: string): void {
-  if (length < least || length > most) throw new ProtocolError(`a ${frame} of ${length} parts`);
+  if (length < least || length > most) {
+    throw new ProtocolError(`${frame === "expose" ? "an" : "a"} ${frame} of ${length} fields, not ${least === most ? least : `${least} or ${most}`}`);
+  }
 }
 
 function readId(decoder: Decoder, frame: string): number {
   const id = decoder.unsigned();
-  if (id < 0) throw new ProtocolError(`a ${frame} with an id that is no unsigned integer below 2^53`);
+  if (id < 0) throw new ProtocolError(`a ${frame} whose id is not an integer from 0 to 2^53 - 1`);
   return id;
 }
 
 function readMethod(decoder: Decoder, frame: string): string {
   const method = decoder.name();
-  if (method === undefined) throw new ProtocolError(`a ${frame} with a method that is no string`);
-  if (!isMethodName(method)) {
-    throw new ProtocolError(`a ${frame} with a method of ${Buffer.byteLength(method)} bytes; 1 to ${MAX_METHOD_BYTES} may be`);
+  if (method === undefined || !isMethodName(method)) {
+    throw new ProtocolError(`a ${frame} whose method is not a string of 1 to ${MAX_METHOD_BYTES} bytes`);
   }
   return method;
 }
 
 function readArgs(decoder: Decoder, frame: string): Value[] {
   const length = decoder.arrayLength();
-  if (length < 0) throw new ProtocolError(`a ${frame} with args that are no array`);
+  if (length < 0) throw new ProtocolError(`a ${frame} whose args are not an array`);
   return decoder.items(length, 1);
+}
+
+function readNames(decoder: Decoder): string[] {
+  const length = decoder.arrayLength();
+  if (length < 0 || length > MAX_EXPOSED) throw new ProtocolError(`an expose whose names are not an array of at most ${MAX_EXPOSED}`);
+  const names: string[] = [];
+  for (let index = 0; index < length; index++) {
+    const name = decoder.name();
+    if (name === undefined || !isMethodName(name)) {
+      throw new ProtocolError(`an expose with a name that is not a string of 1 to ${MAX_METHOD_BYTES} bytes`);
+    }
+    names.push(name);
+  }
+  return names;
 }
 
 function readMeta(decoder: Decoder, frame: string): Meta {
   const entries = decoder.mapLength();
-  if (entries < 0) throw new ProtocolError(`a ${frame} with meta that is no map`);
+  if (entries < 0) throw new ProtocolError(`a ${frame} whose meta is not a map`);
   let deadline: Value | undefined;
   let chain: Value | undefined;
   let traceparent: Value | undefined;
   let credit: number | undefined;
+  let within: number | undefined;
   for (let index = 0; index < entries; index++) {
     switch (decoder.key()) {
       case "deadline_ms":
@@ -166,6 +183,9 @@ function readMeta(decoder: Decoder, frame: string): Meta {
         // Not value(): that makes the same number of an integral float.
         credit = decoder.unsigned(2);
         break;
+      case "within":
+        within = decoder.unsigned(2);
+        break;
       default:
         decoder.value(2);
     }
@@ -174,44 +194,50 @@ function readMeta(decoder: Decoder, frame: string): Meta {
   const meta: Meta = {};
   if (deadline !== undefined) {
     if ((typeof deadline !== "number" && typeof deadline !== "bigint") || !(deadline > 0)) {
-      throw new ProtocolError(`a ${frame} with a deadline_ms that is no number above 0`);
+      throw new ProtocolError(`a ${frame} whose deadline_ms is not a number greater than 0`);
     }
     meta.deadlineMs = Number(deadline);
   }
   if (chain !== undefined) {
     if (!Array.isArray(chain) || chain.length > MAX_CHAIN || !chain.every((name) => typeof name === "string")) {
-      throw new ProtocolError(`a ${frame} with a chain that is no array of at most ${MAX_CHAIN} strings`);
+      throw new ProtocolError(`a ${frame} whose chain is not an array of at most ${MAX_CHAIN} strings`);
     }
     meta.chain = chain;
   }
   if (traceparent !== undefined) {
-    if (typeof traceparent !== "string") throw new ProtocolError(`a ${frame} with a traceparent that is no string`);
+    if (typeof traceparent !== "string") throw new ProtocolError(`a ${frame} whose traceparent is not a string`);
     meta.traceparent = traceparent;
   }
   if (credit !== undefined) {
     if (credit < 1 || credit > MAX_CREDIT) {
-      throw new ProtocolError(`a ${frame} with a stream that is not 1 to ${MAX_CREDIT} items`);
+      throw new ProtocolError(`a ${frame} whose stream is not an integer from 1 to ${MAX_CREDIT}`);
     }
     meta.stream = credit;
+  }
+  if (within !== undefined) {
+    if (within < 1) throw new ProtocolError(`a ${frame} whose within is not an integer from 1 to 2^53 - 1`);
+    meta.within = within;
   }
   return meta;
 }
 
+function notText(key: string): ProtocolError {
+  return new ProtocolError(`a response whose error has a ${key} that is not a string`);
+}
+
 function readError(decoder: Decoder): ErrorMap {
   const entries = decoder.mapLength();
-  if (entries < 0) throw new ProtocolError("a response with an error that is no map");
+  if (entries < 0) throw new ProtocolError("a response whose error is not a map");
   const map = new Map<Key, Value>();
   for (let index = 0; index < entries; index++) map.set(decoder.key(), decoder.value(2));
   const code = map.get("code");
   const message = map.get("message");
   const type = map.get("type");
   const stack = map.get("stack");
-  if (typeof code !== "string" || typeof message !== "string") {
-    throw new ProtocolError("a response with an error whose code or message is no string");
-  }
-  if ((type !== undefined && typeof type !== "string") || (stack !== undefined && typeof stack !== "string")) {
-    throw new ProtocolError("a response with an error whose type or stack is no string");
-  }
+  if (typeof code !== "string") throw notText("code");
+  if (typeof message !== "string") throw notText("message");
+  if (type !== undefined && typeof type !== "string") throw notText("type");
+  if (stack !== undefined && typeof stack !== "string") throw notText("stack");
   const error: ErrorMap = { code, message, data: map.get("data") ?? null };
   if (type !== undefined) error.type = type;
   if (stack !== undefined) error.stack = stack;
@@ -267,19 +293,18 @@ export function encodeNotification(
 
 function encodeCall(encoder: Encoder, method: string, args: readonly unknown[], meta: Meta | undefined): void {
   if (!isMethodName(method)) {
-    throw new EncodeError(`method: a name of ${Buffer.byteLength(method)} bytes; 1 to ${MAX_METHOD_BYTES} may be`);
+    throw new EncodeError(`method: a name of ${Buffer.byteLength(method)} bytes: must be 1 to ${MAX_METHOD_BYTES}`);
   }
   try {
     encoder.string(method);
   } catch (error) {
-    throw explain(error, method, "method");
+    throw explain(error, "method");
   }
   if (!Array.isArray(args)) throw new TypeError(`${method}: args must be an array`);
   try {
-    encoder.arrayHeader(args.length);
-    for (let index = 0; index < args.length; index++) encoder.value(args[index]);
+    encoder.array(args, -1);
   } catch (error) {
-    throw explain(error, args, "args", -1);
+    throw explain(error, "args");
   }
   if (meta !== undefined) encodeMeta(encoder, meta);
   encoder.finish();
@@ -291,10 +316,11 @@ function encodeMeta(encoder: Encoder, meta: Meta): void {
   if (meta.chain !== undefined) map["chain"] = meta.chain;
   if (meta.traceparent !== undefined) map["traceparent"] = meta.traceparent;
   if (meta.stream !== undefined) map["stream"] = meta.stream;
+  if (meta.within !== undefined) map["within"] = meta.within;
   try {
     encoder.value(map);
   } catch (error) {
-    throw explain(error, map, "meta");
+    throw explain(error, "meta");
   }
 }
 
@@ -308,20 +334,61 @@ export function encodeResponse(encoder: Encoder, limit: number, id: number, resu
   encodeValue(encoder, result, "result");
 }
 
-/** @throws EncodeError naming the path in the data; MessageTooLarge */
+/**
+ * An error always fits: data that cannot be encoded or has no room goes first, then the stack, then the message are cut to
+ * what fits, down to the bare code.
+ *
+ * @throws MessageTooLarge where `limit` is too small for even that, some 40 bytes.
+ */
 export function encodeErrorResponse(encoder: Encoder, limit: number, id: number, error: ErrorMap): void {
+  try {
+    encodeErrorMap(encoder, limit, id, { ...error });
+    return;
+  } catch {
+    // Whatever the data did when it was looked at: the rest can be told without it.
+  }
+  const texts = new Map<string, string>();
+  for (const key of ["code", "message", "type", "stack"] as const) {
+    const text: unknown = error[key];
+    if (typeof text === "string") texts.set(key, cutToBytes(text.toWellFormed(), limit));
+  }
+  for (const key of ["stack", "message", "type"]) {
+    encodeErrorMap(encoder, Number.MAX_SAFE_INTEGER, id, texts);
+    const excess = encoder.position - limit;
+    if (excess <= 0) return;
+    const text = texts.get(key);
+    if (text === undefined) continue;
+    const cut = cutToBytes(text, Buffer.byteLength(text) - excess);
+    if (cut !== "" || key === "message") texts.set(key, cut);
+    else texts.delete(key);
+  }
+  encodeErrorMap(encoder, limit, id, texts);
+}
+
+function encodeErrorMap(encoder: Encoder, limit: number, id: number, map: object): void {
   encoder.begin(limit);
   encoder.arrayHeader(4);
   encoder.number(RESPONSE);
   encoder.number(id);
-  try {
-    // Spread: the order of keys is the caller's, and undefined ones would be sent as nil.
-    encoder.value({ ...error });
-  } catch (thrown) {
-    throw explain(thrown, error, "error");
-  }
+  encoder.value(map);
   encoder.nil();
   encoder.finish();
+}
+
+/** The longest beginning of `text` of at most so many bytes of UTF-8. */
+function cutToBytes(text: string, most: number): string {
+  if (most <= 0) return "";
+  // No character has less than one byte for each of its units.
+  const bytes = Buffer.from(text.slice(0, most).toWellFormed());
+  if (bytes.length <= most) return text.length <= most ? text : dropHalf(text.slice(0, most));
+  let end = most;
+  while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
+  return bytes.toString("utf8", 0, end);
+}
+
+/** Without half of a surrogate pair at its end. */
+function dropHalf(text: string): string {
+  return text.isWellFormed() ? text : text.slice(0, -1);
 }
 
 export function encodeCancel(encoder: Encoder, id: number): void {
@@ -352,7 +419,7 @@ function encodeValue(encoder: Encoder, value: unknown, root: string): void {
   try {
     encoder.value(value);
   } catch (error) {
-    throw explain(error, value, root);
+    throw explain(error, root);
   }
   encoder.finish();
 }
@@ -361,4 +428,12 @@ export function encodeLeave(encoder: Encoder): void {
   encoder.begin(Number.MAX_SAFE_INTEGER);
   encoder.arrayHeader(1);
   encoder.number(LEAVE);
+}
+
+export function encodeExpose(encoder: Encoder, names: readonly string[]): void {
+  encoder.begin(Number.MAX_SAFE_INTEGER);
+  encoder.arrayHeader(2);
+  encoder.number(EXPOSE);
+  encoder.arrayHeader(names.length);
+  for (const name of names) encoder.string(name);
 }

@@ -2,23 +2,23 @@
  * The handshake: PROTOCOL.md section 2. Pure code over bytes, both sides of it, although Node only ever accepts.
  */
 
+import type { Role, TransportKind } from "./connection_info";
 import { ProtocolError, VersionMismatch } from "./errors";
-import { Decoder, encode, type Value } from "./values";
+import { MAX_EXPOSED } from "./frames";
+import { MAX_PROJECT_CHARACTERS } from "./project";
+import type { Value } from "./value_types";
+import { Decoder, encode } from "./values";
 
 export const PROTOCOL_MAJOR = 1;
-export const PROTOCOL_MINOR = 0;
+export const PROTOCOL_MINOR = 1;
 /** How long a dialer may take for its hello, in milliseconds. */
-export const HANDSHAKE_MS = 5000;
+export const HANDSHAKE_TIMEOUT_MS = 5000;
 
 const MAGIC = Buffer.from("SHMP", "latin1");
 const HEADER_BYTES = 12;
 const MAX_BODY_BYTES = 4096;
-const MAX_NAME_CHARACTERS = 128;
+export const MAX_NAME_CHARACTERS = 128;
 const SEGMENT_NAME = /^\/shm-polyglot-[0-9a-f]{32}$/;
-
-/** A worker serves calls at any time, a client only while it waits for an answer. */
-export type Role = "client" | "worker";
-export type TransportKind = "shm" | "socket";
 
 /** What the dialer says first. */
 export interface Hello {
@@ -31,6 +31,10 @@ export interface Hello {
   maxMessage: number;
   /** The POSIX name of the segment, with the `shm` transport. */
   segment?: string;
+  /** How many functions a worker is about to name; a worker that does not say names none. */
+  exposes?: number;
+  /** The folder of its project, for people. */
+  project?: string;
 }
 
 /** What the acceptor says of itself. */
@@ -39,6 +43,8 @@ export interface Welcome {
   language: string;
   library: string;
   maxMessage: number;
+  /** The folder of its project, for people. */
+  project?: string;
 }
 
 export interface Refusal {
@@ -65,6 +71,8 @@ export function encodeHello(hello: Hello): Buffer {
     library: hello.library,
     max_message: hello.maxMessage,
     ...(hello.segment === undefined ? {} : { segment: hello.segment }),
+    ...(hello.exposes === undefined ? {} : { exposes: hello.exposes }),
+    ...(hello.project === undefined ? {} : { project: hello.project }),
   });
 }
 
@@ -75,6 +83,7 @@ export function encodeWelcome(welcome: Welcome): Buffer {
     language: welcome.language,
     library: welcome.library,
     max_message: welcome.maxMessage,
+    ...(welcome.project === undefined ? {} : { project: welcome.project }),
   });
 }
 
@@ -94,16 +103,23 @@ export function decodeHello(bytes: Buffer): { hello: Hello; bytes: number } | un
   if (packet === undefined) return undefined;
   const { body } = packet;
   const role = text(body, "role");
-  if (role !== "client" && role !== "worker") throw new ProtocolError(`a hello with the role ${quote(role)}`);
+  if (role !== "client" && role !== "worker") throw new ProtocolError(`a hello with the role ${quote(role)}, not client or worker`);
   const transport = text(body, "transport");
   if (transport !== "shm" && transport !== "socket") {
-    throw new ProtocolError(`a hello with the transport ${quote(transport)}`);
+    throw new ProtocolError(`a hello with the transport ${quote(transport)}, not shm or socket`);
   }
   const hello: Hello = { role, transport, ...commonFields(body) };
   if (transport === "shm") {
     const segment = text(body, "segment");
-    if (!SEGMENT_NAME.test(segment)) throw new ProtocolError(`a hello with the segment name ${quote(segment)}`);
+    if (!SEGMENT_NAME.test(segment)) throw new ProtocolError(`a hello with a segment ${quote(segment)} that is not the name of a segment`);
     hello.segment = segment;
+  }
+  const exposes = body.get("exposes");
+  if (exposes !== undefined) {
+    if (typeof exposes !== "number" || exposes < 0 || exposes > MAX_EXPOSED) {
+      throw new ProtocolError(`a hello whose exposes is not an integer from 0 to ${MAX_EXPOSED}`);
+    }
+    hello.exposes = exposes;
   }
   return { hello, bytes: packet.bytes };
 }
@@ -121,7 +137,7 @@ export function decodeAnswer(bytes: Buffer): { answer: Welcome | Refusal; bytes:
   if (status === "refused") {
     return { answer: { code: text(body, "code"), message: text(body, "message") }, bytes: packet.bytes };
   }
-  if (status !== "welcome") throw new ProtocolError(`an answer with the status ${quote(status)}`);
+  if (status !== "welcome") throw new ProtocolError(`an answer to a hello with the status ${quote(status)}, not welcome or refused`);
   return { answer: commonFields(body), bytes: packet.bytes };
 }
 
@@ -144,22 +160,23 @@ function unpack(bytes: Buffer): Packet | undefined {
   const magic = Math.min(MAGIC.length, bytes.length);
   if (MAGIC.compare(bytes, 0, magic, 0, magic) !== 0) {
     // As text, because what strays here is mostly text, such as HTTP.
-    throw new ProtocolError(`not this protocol: the first bytes are ${JSON.stringify(bytes.toString("latin1", 0, 16))}`);
+    throw new ProtocolError(`not a handshake of this protocol: it begins with ${JSON.stringify(bytes.toString("latin1", 0, 16))}`);
   }
   if (bytes.length < HEADER_BYTES) return undefined;
   const major = bytes.readUInt16LE(4);
   const minor = bytes.readUInt16LE(6);
-  const length = bytes.readUInt32LE(8);
-  if (length > MAX_BODY_BYTES) {
-    throw new ProtocolError(`a handshake of ${length} bytes; at most ${MAX_BODY_BYTES} may be`);
-  }
-  const end = HEADER_BYTES + length;
-  if (bytes.length < end) return undefined;
+  // First, because another version may have another body, and other limits.
   if (major !== PROTOCOL_MAJOR) {
     throw new VersionMismatch(
       `the peer speaks protocol ${major}.${minor}, this side ${PROTOCOL_MAJOR}.${PROTOCOL_MINOR}: bring both to the same version`,
     );
   }
+  const length = bytes.readUInt32LE(8);
+  if (length > MAX_BODY_BYTES) {
+    throw new ProtocolError(`a handshake with a body of ${length} bytes; at most ${MAX_BODY_BYTES} are allowed`);
+  }
+  const end = HEADER_BYTES + length;
+  if (bytes.length < end) return undefined;
   return { major, minor, body: readBody(bytes.subarray(HEADER_BYTES, end)), bytes: end };
 }
 
@@ -170,11 +187,11 @@ function readBody(bytes: Uint8Array): Body {
   const body = new Map<string, Value>();
   for (let index = 0; index < entries; index++) {
     const key = decoder.key();
-    if (typeof key !== "string") throw new ProtocolError("a handshake whose body is a map with a key that is no string");
+    if (typeof key !== "string") throw new ProtocolError("a handshake whose body is not a map with string keys");
     // Not value(): that makes the same number of an integral float.
-    body.set(key, key === "max_message" ? decoder.unsigned(1) : decoder.value(1));
+    body.set(key, key === "max_message" || key === "exposes" ? decoder.unsigned(1) : decoder.value(1));
   }
-  if (entries < 0) throw new ProtocolError("a handshake whose body is no map");
+  if (entries < 0) throw new ProtocolError("a handshake whose body is not a map with string keys");
   decoder.finish();
   return body;
 }
@@ -184,18 +201,29 @@ function commonFields(body: Body): Welcome {
   // Code points, which is what Python counts.
   const characters = Array.from(name).length;
   if (characters < 1 || characters > MAX_NAME_CHARACTERS) {
-    throw new ProtocolError(`a handshake with a name of ${characters} characters; 1 to ${MAX_NAME_CHARACTERS} may be`);
+    throw new ProtocolError(`a handshake with a name of ${characters} characters, not 1 to ${MAX_NAME_CHARACTERS}`);
   }
   const maxMessage = body.get("max_message");
   if (typeof maxMessage !== "number" || maxMessage < 1) {
-    throw new ProtocolError("a handshake whose max_message is no int from 1 to 2^53 - 1");
+    throw new ProtocolError("a handshake whose max_message is not an integer from 1 to 2^53 - 1");
   }
-  return { name, language: text(body, "language"), library: text(body, "library"), maxMessage };
+  const common: Welcome = { name, language: text(body, "language"), library: text(body, "library"), maxMessage };
+  if (body.has("project")) common.project = projectIn(body);
+  return common;
+}
+
+function projectIn(body: Body): string {
+  const project = text(body, "project");
+  const characters = Array.from(project).length;
+  if (characters > MAX_PROJECT_CHARACTERS) {
+    throw new ProtocolError(`a handshake with a project of ${characters} characters; at most ${MAX_PROJECT_CHARACTERS} are allowed`);
+  }
+  return project;
 }
 
 function text(body: Body, key: string): string {
   const value = body.get(key);
-  if (typeof value !== "string") throw new ProtocolError(`a handshake whose ${key} is no string`);
+  if (typeof value !== "string") throw new ProtocolError(`a handshake whose ${key} is not a string`);
   return value;
 }
 

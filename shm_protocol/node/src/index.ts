@@ -7,11 +7,17 @@
  * const bridge = await listen({ expose: { typescript_utils } });
  * await bridge.call("ml_service.predict", ["I love this"], { timeoutMs: 500 });
  * ```
+ *
+ * {@link listen} gives a {@link Bridge}. Every error of the bridge's is a {@link BridgeError}. The values that can be sent
+ * are those of PROTOCOL.md, section 8.
+ *
+ * @module @shm-polyglot/protocol
  */
 
 export { Bridge, type CallOptions, listen, type ListenOptions, type NotifyOptions, type StreamOptions } from "./bridge";
-export type { ChannelStats } from "./binding";
-export type { ConnectionInfo } from "./connection";
+export type { BridgeEvents, BridgeListener } from "./bridge_events";
+export type { ChannelStats } from "./channel_stats";
+export type { ConnectionInfo, Role, TransportKind } from "./connection_info";
 export { currentCall, type CurrentCall } from "./current_call";
 export {
   BridgeError,
@@ -30,8 +36,7 @@ export {
   UnknownMethod,
   VersionMismatch,
 } from "./errors";
-export type { Exposable, Exposables, ExposedFunction } from "./exposed";
-export type { Role, TransportKind } from "./handshake";
+export type { Exposable, Exposables, ExposedFunction } from "./exposables";
 export type { LogFields, Logger } from "./log";
-export type { ValueStream } from "./value_stream";
-export { type Key, NdArray, type NumberArray, type Value } from "./values";
+export type { ValueStream } from "./streams";
+export { type Key, NdArray, type NumberArray, type Value } from "./value_types";

@@ -1,17 +1,7 @@
-/** Where this package is, and its version. */
+/** The library's own version. It stands here, because a bundled build has no package.json of its own any more. */
 
-import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+/** e.g. `"0.1.0"`; held to package.json by a test. */
+export const LIBRARY_VERSION = "0.1.0";
 
-/** The package's folder: the compiled files are in `dist/`, in tests elsewhere below it. */
-export const packageRoot = findRoot(__dirname);
-
-/** The library's version, e.g. `"0.1.0"`. */
-export const version = (JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string }).version;
-
-function findRoot(directory: string): string {
-  if (existsSync(join(directory, "package.json"))) return directory;
-  const parent = dirname(directory);
-  if (parent === directory) throw new Error(`no package.json above ${__dirname}`);
-  return findRoot(parent);
-}
+/** Under the name that it had, by which packaging checks look for it. */
+export { LIBRARY_VERSION as version };

@@ -3,7 +3,7 @@
  * never blocks it. A channel whose budget is used up is parked and costs nothing: its socket wakes it.
  */
 
-import { runAs } from "./current_call";
+import { runOutside } from "./current_call";
 import { turnBegins } from "./held_loop";
 
 /** How long one turn waits for a message, in nanoseconds, shared by all channels that are polled. */
@@ -28,8 +28,8 @@ export class Poller {
     this.polled.push(channel);
     if (this.isRunning) return;
     this.isRunning = true;
-    // Outside of the call being served: the turns to come are no part of it.
-    runAs(undefined, () => setImmediate(this.turn));
+    // Outside of whatever sends first: the turns to come serve everybody.
+    runOutside(() => setImmediate(this.turn));
   }
 
   private readonly turn = (): void => {

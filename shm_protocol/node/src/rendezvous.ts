@@ -3,33 +3,26 @@
  * and 2). What comes out is a socket, a hello, and with the shm transport an open channel.
  */
 
-import { chmodSync, lstatSync, mkdirSync, readdirSync, statSync, unlinkSync } from "node:fs";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { constants } from "node:os";
-import { dirname, join } from "node:path";
 
 import { type Binding, errnoName, socketDescriptor } from "./binding";
 import { ownUid } from "./config";
+import type { TransportKind } from "./connection_info";
 import { BridgeError, Busy, PeerUnavailable, ProtocolError, VersionMismatch } from "./errors";
 import {
   decodeHello,
   encodeRefusal,
   encodeWelcome,
-  HANDSHAKE_MS,
+  HANDSHAKE_TIMEOUT_MS,
   type Hello,
-  isSegmentName,
-  type TransportKind,
   type Welcome,
 } from "./handshake";
+import { Listener } from "./listener";
 import type { Logger } from "./log";
-import { remedyFor } from "./shortages";
-
-/** `sun_path` has 108 bytes, the last of which is zero (unix(7)). */
-const MAX_PATH_BYTES = 107;
-/** Where glibc and musl keep POSIX shared memory. */
-const SHM_DIRECTORY = "/dev/shm";
-/** A handshake takes at most 5 s; a segment that has kept its name for this long was left behind. */
-const STALE_MS = 60_000;
+import { nameOtherListener } from "./other_listener";
+import { remedyFor } from "./transports/shortages";
+import { removeStaleSegments, SHM_DIRECTORY } from "./transports/stale_segments";
 
 /**
  * Handshakes under way at once; past it the oldest is closed, which has been silent for longest. More than a listening
@@ -67,49 +60,36 @@ export class Rendezvous {
   /** Sockets whose handshake has not ended, and those that were refused and have not gone. */
   private readonly greeting = new Set<Socket>();
 
-  private constructor(
-    private readonly server: Server,
-    private readonly options: RendezvousOptions,
-  ) {}
+  private listener: Listener | undefined;
+
+  private constructor(private readonly options: RendezvousOptions) {}
 
   /**
    * Listen.
    *
-   * @throws Error with code `EADDRINUSE` where somebody listens there already; Error for a directory that others may
-   * enter, or a socket that cannot be kept from them.
+   * @throws Error with code `EADDRINUSE` where somebody listens there already, or is about to; RangeError for a path that is
+   * too long; Error for a directory that others may enter, or a socket that cannot be kept from them.
    */
   static async listen(options: RendezvousOptions): Promise<Rendezvous> {
-    const { path } = options;
-    if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
-      throw new Error(`the path of the socket has ${Buffer.byteLength(path)} bytes, ${MAX_PATH_BYTES} may be: ${path}`);
-    }
-    prepareDirectory(dirname(path));
-    removeStaleSegments(options.log);
-    const server = createServer();
-    const rendezvous = new Rendezvous(server, options);
-    server.on("connection", (socket) => { rendezvous.greet(socket); });
-    await bind(server, path);
-    server.on("error", (error) => { options.log.error("the listening socket failed", { path, error: error.message }); });
-    try {
-      closeToOthers(path);
-    } catch (error) {
-      await rendezvous.close();
-      throw error;
-    }
+    const rendezvous = new Rendezvous(options);
+    const { path, log } = options;
+    const nameListener = (file: string): Promise<string> => nameOtherListener(file, options.binding);
+    rendezvous.listener = await Listener.open(path, log, (socket) => { rendezvous.greet(socket); }, nameListener);
+    removeStaleSegments(options.binding, log);
     return rendezvous;
   }
 
   /** Listen no more; handshakes that are under way end. */
-  close(): Promise<void> {
+  async close(): Promise<void> {
     for (const socket of this.greeting) socket.destroy();
-    return new Promise((resolve) => this.server.close(() => { resolve(); }));
+    await this.listener?.close();
   }
 
   private greet(socket: Socket): void {
     if (this.greeting.size >= MAX_GREETING) this.dropOldest();
     this.greeting.add(socket);
     let bytes = Buffer.alloc(0);
-    const timer = setTimeout(() => { stop(`no handshake within ${HANDSHAKE_MS} ms`); }, HANDSHAKE_MS);
+    const timer = setTimeout(() => { stop(`no handshake within ${HANDSHAKE_TIMEOUT_MS} ms`); }, HANDSHAKE_TIMEOUT_MS);
     const detach = (): void => {
       clearTimeout(timer);
       socket.removeListener("data", onData);
@@ -166,7 +146,7 @@ export class Rendezvous {
     if (binding instanceof Error) return undefined;
     try {
       const uid = binding.peerUid(socketDescriptor(socket));
-      if (uid < 0) return `who it is cannot be told: ${errnoName(uid)}`;
+      if (uid < 0) return `its user cannot be determined: ${errnoName(uid)}`;
       return uid === ownUid() ? undefined : `it belongs to the user ${uid}, this process to ${ownUid()}`;
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
@@ -205,7 +185,7 @@ export class Rendezvous {
     this.options.log.warn("a dialer was refused", { peer: name, code: error.code, reason: error.message });
     socket.end(encodeRefusal({ code: error.code, message: error.message }));
     // A dialer that does not go must not keep the socket.
-    const timer = setTimeout(() => { socket.destroy(); }, HANDSHAKE_MS);
+    const timer = setTimeout(() => { socket.destroy(); }, HANDSHAKE_TIMEOUT_MS);
     this.greeting.add(socket);
     socket.on("close", () => {
       clearTimeout(timer);
@@ -231,100 +211,4 @@ function attachError(segment: string, errno: number): BridgeError {
   }
   if (errno === -constants.errno.ENOTSUP) return new VersionMismatch(`${name} has another layout version than this side's`);
   return new ProtocolError(`${name} cannot be used: ${meanings.get(-errno) ?? errnoName(errno)}`);
-}
-
-/** Make the directory, or check that it is ours alone. */
-function prepareDirectory(directory: string): void {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const status = statSync(directory);
-  if (!status.isDirectory()) throw new Error(`${directory} is no directory; set SHM_POLYGLOT_DIR to another`);
-  if (status.uid !== ownUid()) {
-    throw new Error(`${directory} belongs to the user ${status.uid}, this process to ${ownUid()}; set SHM_POLYGLOT_DIR to another`);
-  }
-  const mode = status.mode & 0o777;
-  if ((mode & 0o077) !== 0) {
-    throw new Error(`${directory} has mode 0${mode.toString(8)}: others may enter; chmod 700 ${directory}, or set SHM_POLYGLOT_DIR`);
-  }
-}
-
-/** Leave the socket to its owner alone. A file system may have other ideas of modes than POSIX, so it is checked. */
-function closeToOthers(path: string): void {
-  chmodSync(path, 0o600);
-  const mode = lstatSync(path).mode & 0o777;
-  if ((mode & 0o077) !== 0) {
-    throw new Error(
-      `${path} has mode 0${mode.toString(8)} even after chmod 600: others may connect; ` +
-        "set SHM_POLYGLOT_DIR to a directory on a file system that keeps modes, such as /run or /tmp",
-    );
-  }
-}
-
-/** Bind the server, in place of a socket that nobody listens on. */
-async function bind(server: Server, path: string): Promise<void> {
-  try {
-    await listenOn(server, path);
-    return;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
-  }
-  if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) throw inUse(path, "it is there and no socket");
-  if (await isListening(path)) throw inUse(path, "another process listens on it");
-  unlinkSync(path);
-  await listenOn(server, path);
-}
-
-function inUse(path: string, why: string): Error {
-  const error: NodeJS.ErrnoException = new Error(
-    `EADDRINUSE: ${path}: ${why}. End that process, or set SHM_POLYGLOT_DIR to another directory for this one.`,
-  );
-  error.code = "EADDRINUSE";
-  return error;
-}
-
-function listenOn(server: Server, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(path, () => {
-      server.removeListener("error", reject);
-      resolve();
-    });
-  });
-}
-
-function isListening(path: string): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path);
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", (error: NodeJS.ErrnoException) => {
-      if (error.code === "ECONNREFUSED" || error.code === "ENOENT") resolve(false);
-      else reject(error);
-    });
-  });
-}
-
-/** Remove the names of segments that processes killed during their handshake have left. */
-function removeStaleSegments(log: Logger): void {
-  let names: string[];
-  try {
-    names = readdirSync(SHM_DIRECTORY);
-  } catch (error) {
-    log.warn("segments left behind cannot be looked for", { directory: SHM_DIRECTORY, error: String(error) });
-    return;
-  }
-  for (const name of names) {
-    if (!isSegmentName(`/${name}`)) continue;
-    const file = join(SHM_DIRECTORY, name);
-    const status = lstatSync(file, { throwIfNoEntry: false });
-    if (status === undefined || status.uid !== ownUid() || Date.now() - status.mtimeMs < STALE_MS) continue;
-    try {
-      unlinkSync(file);
-      log.info("removed a segment that was left behind", { segment: name });
-    } catch (error) {
-      // Somebody else was quicker.
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    }
-  }
 }

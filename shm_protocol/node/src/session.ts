@@ -1,28 +1,25 @@
 /**
- * One connection's calls in both directions, without any I/O: ids, what is outstanding, late answers, deadlines, streams
- * and their credit, cancellation, limits. Bytes come in by `receive`, go out by `output`, and time comes from `now`.
+ * One connection's calls in both directions, without any I/O and without running a function of the user's: ids, what is
+ * outstanding, late answers, deadlines, credit, cancellation, limits. Bytes come in by `receive`, go out by `output`, what
+ * the peer asks for goes to `calls`, and time comes from `now`.
  */
 
-import { setImmediate as nextTurn } from "node:timers/promises";
-
-import { currentServedCall, runAs, runServed, ServedCall, type ServingSession } from "./current_call";
+import { type AnsweringSession, type PendingCall, ServedCall } from "./calls";
 import {
   type BridgeError,
   Busy,
   CallTimeout,
-  CallTooDeep,
   Cancelled,
   ConnectionClosed,
   EncodeError,
   errorFromMap,
   type ErrorMap,
-  errorToMap,
+  isBridgeError,
   MessageTooLarge,
+  ownErrorToMap,
   PeerGone,
   ProtocolError,
-  UnknownMethod,
 } from "./errors";
-import { type ExposedFunction, type ExposedFunctions, tooManyArguments } from "./exposed";
 import {
   encodeCancel,
   encodeCredit,
@@ -35,23 +32,19 @@ import {
   type FrameSink,
   MAX_CHAIN,
   MAX_CREDIT,
-  type Meta,
+  MAX_EXPOSED,
   readFrame,
   renumberRequest,
 } from "./frames";
-import { HELD_MS, heldMs } from "./held_loop";
-import type { Logger } from "./log";
-import { ValueStream } from "./value_stream";
-import { acquireEncoder, Decoder, type Encoder, releaseEncoder, type Value } from "./values";
+import type { Meta } from "./meta";
+import { tooDeep } from "./nesting";
+import { ValueStream } from "./streams";
+import { read } from "./thrown";
+import type { Value } from "./value_types";
+import { acquireEncoder, Decoder, type Encoder, releaseEncoder } from "./values";
 
 /** Calls outstanding on one connection, in one direction. */
 export const MAX_OUTSTANDING = 1024;
-
-/** A stream lets others have a turn after this many items. */
-const ITEMS_PER_TURN = 64;
-
-/** Messages of an error longer than this are cut where the whole did not fit into a message. */
-const CUT_CHARACTERS = 1000;
 
 /** Where a session's messages go. */
 export interface Output {
@@ -63,12 +56,21 @@ export interface Output {
   countCall(ms: number, failed: boolean): void;
   /** Have `Session.expire` called at `time` or soon after it. An earlier time replaces a later one. */
   wakeAt(time: number): void;
+  /** End the connection: this side cannot go on with it, though the peer has done nothing wrong. */
+  giveUp(reason: BridgeError): void;
+}
+
+/** Takes what the peer asks for, once it has been checked. Nothing of it throws. */
+export interface CallTaker {
+  onCall(call: ServedCall, args: Value[]): void;
+  onNotification(call: ServedCall, args: Value[]): void;
+  /** A notification cannot be taken: nobody but the log can be told. */
+  onDropped(method: string, reason: string): void;
 }
 
 export interface SessionOptions {
   output: Output;
-  exposed: ExposedFunctions;
-  log: Logger;
+  calls: CallTaker;
   /** The peer's name, for messages. */
   peer: string;
   /** The largest message both sides take, in bytes. */
@@ -77,6 +79,8 @@ export interface SessionOptions {
   now: () => number;
   /** The peer is about to end the connection: it is to get no new calls but nested ones. */
   onLeave: () => void;
+  /** The peer exposes functions of these names, beside those that it has named before. */
+  onExpose: (names: string[]) => void;
 }
 
 /** How to make one call. */
@@ -85,46 +89,32 @@ export interface SessionCallOptions {
   timeoutMs: number;
   signal?: AbortSignal | undefined;
   meta?: Meta | undefined;
+  /** The call that is being served by whoever makes this one. */
+  madeIn?: ServedCall | undefined;
 }
 
-/** A call that has no answer yet. */
-export interface Pending {
-  readonly method: string;
-  readonly deadline: number;
-  /** Null for a stream: how long one takes is its reader's doing. */
-  readonly began: number | null;
-  succeed(result: Value): void;
-  fail(error: BridgeError): void;
-  /** Null where no stream was asked for. */
-  readonly takeItem: ((value: Value) => void) | null;
-  /** Stop listening to the caller's signal. */
-  detach: (() => void) | undefined;
-}
-
-export class Session implements FrameSink, ServingSession {
+export class Session implements FrameSink, AnsweringSession {
   /** Answers that came after the caller had given up. */
   lateAnswers = 0;
-  /** Calls of the peer that were answered or are being served. */
-  served = 0;
   readonly now: () => number;
 
   private readonly notifyLeave: () => void;
+  private readonly notifyExpose: (names: string[]) => void;
   private readonly output: Output;
-  private readonly exposed: ExposedFunctions;
-  private readonly log: Logger;
+  private readonly calls: CallTaker;
   private readonly peer: string;
   private readonly maxMessage: number;
   private readonly decoder = new Decoder();
 
   private lastId = 0;
-  private readonly pending = new Map<number, Pending>();
+  private readonly pending = new Map<number, PendingCall>();
   /** The earliest time asked of `output.wakeAt`. */
   private wakesAt = Infinity;
 
   private lastPeerId = 0;
-  /** Calls whose function has not finished; those that finish at once are never in here. */
-  private readonly serving = new Map<number, ServedCall>();
-  private notificationsRunning = 0;
+  /** Calls of the peer whose function has not finished; those that finish at once are never in here. */
+  private readonly kept = new Map<number, ServedCall>();
+  private notificationsKept = 0;
   /** Calls whose deadline somebody wants to be told of. */
   private readonly watched = new Set<ServedCall>();
 
@@ -132,15 +122,17 @@ export class Session implements FrameSink, ServingSession {
   private ended: ((method: string) => BridgeError) | undefined;
   private peerEnded = false;
   private peerLeaves = false;
+  /** Functions that the peer has named. */
+  private peerExposes = 0;
 
   constructor(options: SessionOptions) {
     this.output = options.output;
-    this.exposed = options.exposed;
-    this.log = options.log;
+    this.calls = options.calls;
     this.peer = options.peer;
     this.maxMessage = options.maxMessage;
     this.now = options.now;
     this.notifyLeave = options.onLeave;
+    this.notifyExpose = options.onExpose;
   }
 
   /** Calls made that have no answer yet. */
@@ -150,7 +142,7 @@ export class Session implements FrameSink, ServingSession {
 
   /** Calls of the peer that are being served. */
   get beingServed(): number {
-    return this.serving.size + this.notificationsRunning;
+    return this.kept.size + this.notificationsKept;
   }
 
   // ---- calls to the peer
@@ -165,21 +157,21 @@ export class Session implements FrameSink, ServingSession {
     const began = this.now();
     const deadline = began + options.timeoutMs;
     return new Promise((resolve, reject) => {
-      const call: Pending = { method, deadline, began, succeed: resolve, fail: reject, takeItem: null, detach: undefined };
+      const { madeIn, timeoutMs } = options;
+      const call: PendingCall = { method, deadline, timeoutMs, began, madeIn, succeed: resolve, fail: reject, takeItem: null, detach: undefined };
       this.request(call, args, options.meta, options.signal);
     });
   }
 
   /** Ask for a stream of a function of the peer; at most `credit` items are on their way. */
   stream(method: string, args: readonly unknown[], credit: number, options: SessionCallOptions): ValueStream {
-    if (!Number.isInteger(credit) || credit < 1 || credit > MAX_CREDIT) {
-      throw new RangeError(`credit=${credit}: may be an integer from 1 to ${MAX_CREDIT}`);
-    }
     this.checkMayCall(method, options.signal);
     const deadline = options.timeoutMs === Infinity ? Infinity : this.now() + options.timeoutMs;
     const stream = new ValueStream(
       method,
       deadline,
+      options.timeoutMs,
+      options.madeIn,
       credit,
       (items) => { this.grant(id, items); },
       () => { this.abandon(id); },
@@ -209,7 +201,7 @@ export class Session implements FrameSink, ServingSession {
     if (signal?.aborted === true) throw cancelledBy(signal, method);
   }
 
-  private request(call: Pending, args: readonly unknown[], meta: Meta | undefined, signal: AbortSignal | undefined): number {
+  private request(call: PendingCall, args: readonly unknown[], meta: Meta | undefined, signal: AbortSignal | undefined): number {
     let id = this.lastId + 1;
     const encoder = acquireEncoder();
     try {
@@ -218,6 +210,8 @@ export class Session implements FrameSink, ServingSession {
       } catch (error) {
         throw named(error, call.method);
       }
+      // Before it has an id: this runs the code of a signal that is not the engine's.
+      const watched = signal && this.listen(call, signal);
       // A getter among the arguments may have made calls of its own, which are sent already: ids must go up.
       if (this.lastId >= id) {
         renumberRequest(encoder, id, this.lastId + 1);
@@ -225,7 +219,7 @@ export class Session implements FrameSink, ServingSession {
       }
       this.lastId = id;
       this.pending.set(id, call);
-      if (signal !== undefined) this.listen(id, call, signal);
+      if (watched !== undefined) watched.id = id;
       if (call.deadline < this.wakesAt) this.wakeAt(call.deadline);
       this.output.send(encoder.buffer, encoder.position);
     } finally {
@@ -234,14 +228,32 @@ export class Session implements FrameSink, ServingSession {
     return id;
   }
 
-  /** End the call early when `signal` is aborted. */
-  private listen(id: number, call: Pending, signal: AbortSignal): void {
+  /**
+   * End the call early when `signal` is aborted, once it has an id.
+   *
+   * @throws Cancelled where it has been aborted meanwhile, by a getter among the arguments for example.
+   */
+  private listen(call: PendingCall, signal: AbortSignal): { id: number } {
+    const watched = { id: 0, isAborted: false };
     const onAbort = (): void => {
-      this.abandon(id);
+      watched.isAborted = true;
+      if (!this.pending.has(watched.id)) return;
+      this.abandon(watched.id);
       call.fail(cancelledBy(signal, call.method));
     };
     signal.addEventListener("abort", onAbort, { once: true });
-    call.detach = () => { signal.removeEventListener("abort", onAbort); };
+    call.detach = () => {
+      try {
+        signal.removeEventListener("abort", onAbort);
+      } catch {
+        // The caller's own kind of signal: the answer that has come is worth more, and a call that has ended is not cancelled.
+      }
+    };
+    if (watched.isAborted || signal.aborted) {
+      call.detach();
+      throw cancelledBy(signal, call.method);
+    }
+    return watched;
   }
 
   /** Forget a call and tell the peer. Whatever still comes for it is late. */
@@ -252,7 +264,7 @@ export class Session implements FrameSink, ServingSession {
     this.sendSmall((encoder) => { encodeCancel(encoder, id); });
   }
 
-  private forget(id: number): Pending | undefined {
+  private forget(id: number): PendingCall | undefined {
     const call = this.pending.get(id);
     if (call === undefined) return undefined;
     this.pending.delete(id);
@@ -313,18 +325,18 @@ export class Session implements FrameSink, ServingSession {
       this.countLate(id, "an item");
       return;
     }
-    if (call.takeItem === null) throw new ProtocolError(`an item for call ${id} of ${call.method}, which is no stream`);
+    if (call.takeItem === null) throw new ProtocolError(`an item for call ${id} of ${call.method}, which is not a stream`);
     call.takeItem(value);
   }
 
-  private settle(id: number, failed: boolean): Pending | undefined {
+  private settle(id: number, failed: boolean): PendingCall | undefined {
     const call = this.forget(id);
     if (call === undefined) this.countLate(id, "a response");
     else this.count(call, failed);
     return call;
   }
 
-  private count(call: Pending, failed: boolean): void {
+  private count(call: PendingCall, failed: boolean): void {
     if (call.began !== null) this.output.countCall(this.now() - call.began, failed);
   }
 
@@ -338,106 +350,42 @@ export class Session implements FrameSink, ServingSession {
     this.lastPeerId = id;
     // Nobody is left to take the answer.
     if (this.peerEnded) return;
+    const call = new ServedCall(this, id, method, meta, this.parentOf(meta));
     if (this.beingServed >= MAX_OUTSTANDING || this.output.congested) {
-      this.answerError(id, new Busy(`${method}: ${this.beingServed} calls are being served already`));
-      return;
+      this.respondError(call, ownErrorToMap(new Busy(`${method}: ${this.beingServed} calls are being served already`)));
+    } else if (meta?.chain?.length === MAX_CHAIN) {
+      this.respondError(call, ownErrorToMap(tooDeep(meta.chain, method)));
+    } else {
+      this.calls.onCall(call, args);
     }
-    if (meta?.chain?.length === MAX_CHAIN) {
-      this.answerError(id, tooDeep(meta.chain, method));
-      return;
-    }
-    const exposed = this.exposed.get(method);
-    if (exposed === undefined) {
-      this.answerError(id, new UnknownMethod(`nothing is exposed as ${method}`));
-      return;
-    }
-    if (args.length > exposed.mostArguments) {
-      // A TypeError, as a call in Python has it, but without a stack: nothing has run.
-      const message = tooManyArguments(method, exposed, args.length);
-      this.sendError(id, { code: "RemoteError", type: "TypeError", message });
-      return;
-    }
-    this.served++;
-    const call = new ServedCall(this, id, method, meta);
-    let result: unknown;
-    try {
-      result = runServed(call, exposed.run, args);
-    } catch (error) {
-      this.checkHeld(method);
-      this.answerThrown(call, error);
-      return;
-    }
-    this.checkHeld(method);
-    if (isThenable(result)) {
-      this.serving.set(id, call);
-      Promise.resolve(result).then(
-        (value) => { this.answer(call, value); },
-        (error: unknown) => { this.answerThrown(call, error); },
-      );
-      return;
-    }
-    this.answer(call, result);
   }
 
   onNotification(method: string, args: Value[], meta: Meta | undefined): void {
-    const exposed = this.exposed.get(method);
-    const dropped =
-      exposed === undefined
-        ? "nothing is exposed under that name"
-        : meta?.chain?.length === MAX_CHAIN
-          ? tooDeep(meta.chain, method).message
-          : this.beingServed >= MAX_OUTSTANDING
-            ? `${this.beingServed} calls are being served already`
-            : args.length > exposed.mostArguments
-              ? tooManyArguments(method, exposed, args.length)
-              : undefined;
-    if (exposed === undefined || dropped !== undefined) {
-      this.log.warn("a notification was dropped", { peer: this.peer, method, reason: dropped ?? "" });
-      return;
+    if (meta?.chain?.length === MAX_CHAIN) {
+      this.calls.onDropped(method, tooDeep(meta.chain, method).message);
+    } else if (this.beingServed >= MAX_OUTSTANDING) {
+      this.calls.onDropped(method, `${this.beingServed} calls are being served already`);
+    } else {
+      this.calls.onNotification(new ServedCall(this, 0, method, meta, this.parentOf(meta)), args);
     }
-    this.served++;
-    this.notificationsRunning++;
-    const call = new ServedCall(this, 0, method, meta);
-    this.serveNotification(call, exposed.run, args).then(
-      () => { this.finish(call); },
-      (error: unknown) => {
-        this.finish(call);
-        this.logFailure(call, errorToMap(error));
-      },
-    );
   }
 
-  private async serveNotification(call: ServedCall, exposed: ExposedFunction, args: Value[]): Promise<void> {
-    let running: unknown;
-    try {
-      running = runServed(call, exposed, args);
-    } finally {
-      this.checkHeld(call.method);
-    }
-    const result = await running;
-    const iterator = iteratorOf(result);
-    if (iterator !== undefined) await closeIterator(iterator);
-  }
-
-  /** A function has returned, or awaits something. If it kept everybody else waiting until now, the log names it. */
-  private checkHeld(method: string): void {
-    const ms = heldMs();
-    if (ms < HELD_MS) return;
-    this.log.warn("a function held the event loop: nobody else was served meanwhile", {
-      method,
-      ms: Math.round(ms),
-      peer: this.peer,
-    });
+  /** The call that was being served when the call was made that this one is part of. It may have its answer by now. */
+  private parentOf(meta: Meta | undefined): ServedCall | undefined {
+    const within = meta?.within;
+    if (within === undefined) return undefined;
+    if (within > this.lastId) throw new ProtocolError(`a request within call ${within}, which was never made`);
+    return this.pending.get(within)?.madeIn;
   }
 
   onCancel(id: number): void {
     this.checkPeerId(id, "a cancel");
-    this.serving.get(id)?.cancel();
+    this.kept.get(id)?.cancel();
   }
 
   onCredit(id: number, items: number): void {
     this.checkPeerId(id, "credit");
-    const call = this.serving.get(id);
+    const call = this.kept.get(id);
     // The stream may have ended while the credit was under way.
     if (call === undefined) return;
     call.credit += items;
@@ -452,147 +400,78 @@ export class Session implements FrameSink, ServingSession {
     this.sendSmall(encodeLeave);
   }
 
+  onExpose(names: string[]): void {
+    this.peerExposes += names.length;
+    if (this.peerExposes > MAX_EXPOSED) throw new ProtocolError(`${this.peerExposes} exposed functions; at most ${MAX_EXPOSED} are allowed`);
+    this.notifyExpose(names);
+  }
+
   private checkPeerId(id: number, what: string): void {
     if (id === 0 || id > this.lastPeerId) throw new ProtocolError(`${what} for call ${id}, which was never made`);
   }
 
+  /** How many functions the peer has named. */
+  get namedByPeer(): number {
+    return this.peerExposes;
+  }
+
   // ---- answers
 
-  private answer(call: ServedCall, result: unknown): void {
-    const iterator = iteratorOf(result);
-    if (iterator !== undefined) {
-      this.answerIterator(call, iterator);
-      return;
-    }
-    this.finish(call);
-    if (call.cancelled || this.ended !== undefined) return;
+  get hasEnded(): boolean {
+    return this.ended !== undefined;
+  }
+
+  get congested(): boolean {
+    return this.output.congested;
+  }
+
+  keep(call: ServedCall): void {
+    if (call.id === 0) this.notificationsKept++;
+    else this.kept.set(call.id, call);
+  }
+
+  finish(call: ServedCall): void {
+    if (call.finished) return;
+    call.finished = true;
+    if (call.id === 0) this.notificationsKept--;
+    else this.kept.delete(call.id);
+    if (this.watched.size > 0) this.watched.delete(call);
+  }
+
+  respond(call: ServedCall, result: unknown): void {
     const encoder = acquireEncoder();
     try {
       encodeResponse(encoder, this.maxMessage, call.id, result);
       this.output.send(encoder.buffer, encoder.position);
     } catch (error) {
-      this.answerUnsendable(call, error);
+      if (isBridgeError(error, MessageTooLarge)) throw new MessageTooLarge(`${call.method}: result: ${error.message}`);
+      throw named(error, call.method);
     } finally {
       releaseEncoder(encoder);
     }
   }
 
-  private answerIterator(call: ServedCall, iterator: AnyIterator): void {
-    if (call.meta?.stream !== undefined && !call.cancelled) {
-      this.serving.set(call.id, call);
-      // Run in the call's context: the iterator's code runs in `next`.
-      void runAs(call, () => this.pump(call, iterator));
-      return;
-    }
-    this.finish(call);
-    closeIterator(iterator).catch((error: unknown) => { this.logFailure(call, errorToMap(error)); });
-    if (!call.cancelled) {
-      this.answerUnsendable(call, new EncodeError(`result: ${call.method} gives a stream; ask for one with stream()`));
-    }
-  }
-
-  /** A result that cannot be sent: tell the caller why, and the log, because it is this side's fault. */
-  private answerUnsendable(call: ServedCall, error: unknown): void {
-    if (error instanceof EncodeError || error instanceof MessageTooLarge) {
-      const told = named(error, call.method);
-      this.log.error("a result could not be sent", { peer: this.peer, method: call.method, reason: told.message });
-      this.answerError(call.id, told);
-    } else {
-      // A getter of the result threw.
-      this.answerThrown(call, error);
-    }
-  }
-
-  private answerThrown(call: ServedCall, thrown: unknown): void {
-    this.finish(call);
-    const error = errorToMap(thrown);
-    // A function that stops because its caller is gone has not failed.
-    if (call.cancelled || this.ended !== undefined) return;
-    this.logFailure(call, error);
-    this.sendError(call.id, error);
-  }
-
-  private answerError(id: number, error: BridgeError): void {
-    this.sendError(id, { code: error.code, message: error.message });
-  }
-
-  private sendError(id: number, error: ErrorMap): void {
+  respondError(call: ServedCall, error: ErrorMap): void {
     if (this.ended !== undefined) return;
     const encoder = acquireEncoder();
     try {
-      // First what cannot be encoded goes, then what does not fit.
-      const attempts = [error, { ...error, data: null }, cut(error)];
-      for (const [index, attempt] of attempts.entries()) {
-        try {
-          encodeErrorResponse(encoder, this.maxMessage, id, attempt);
-          break;
-        } catch (failure) {
-          if (index === attempts.length - 1) throw failure;
-        }
-      }
+      encodeErrorResponse(encoder, this.maxMessage, call.id, error);
       this.output.send(encoder.buffer, encoder.position);
+    } catch {
+      // Not even the code fits.
+      this.output.giveUp(new MessageTooLarge(`no answer fits into the ${this.maxMessage} bytes that ${this.peer} takes`));
     } finally {
       releaseEncoder(encoder);
     }
   }
 
-  private finish(call: ServedCall): void {
-    call.finished = true;
-    if (call.id === 0) this.notificationsRunning--;
-    else this.serving.delete(call.id);
-    if (this.watched.size > 0) this.watched.delete(call);
-  }
-
-  private logFailure(call: ServedCall, error: ErrorMap): void {
-    this.log.error("a served call failed", {
-      peer: this.peer,
-      method: call.method,
-      error: `${error.type ?? error.code}: ${error.message}`,
-      stack: error.stack ?? "",
-    });
-  }
-
-  /** Send the items of a stream as credit and room allow. */
-  private async pump(call: ServedCall, iterator: AnyIterator): Promise<void> {
-    try {
-      for (let items = 0; ; ) {
-        if (call.cancelled) break;
-        if (call.credit === 0 || this.output.congested) {
-          await new Promise<void>((resolve) => { call.wake = resolve; });
-          call.wake = undefined;
-          continue;
-        }
-        const step = await iterator.next();
-        // While waiting for the step.
-        if (call.cancelled as boolean) break;
-        if (step.done === true) {
-          this.answer(call, null);
-          return;
-        }
-        call.credit--;
-        this.sendItem(call, step.value);
-        if (++items % ITEMS_PER_TURN === 0) await nextTurn();
-      }
-      this.finish(call);
-      await closeIterator(iterator);
-    } catch (error) {
-      if (error instanceof EncodeError || error instanceof MessageTooLarge) {
-        this.finish(call);
-        this.answerUnsendable(call, error);
-        closeIterator(iterator).catch((closing: unknown) => { this.logFailure(call, errorToMap(closing)); });
-      } else if (call.finished) {
-        this.logFailure(call, errorToMap(error));
-      } else {
-        this.answerThrown(call, error);
-      }
-    }
-  }
-
-  private sendItem(call: ServedCall, value: unknown): void {
+  sendItem(call: ServedCall, value: unknown): void {
     const encoder = acquireEncoder();
     try {
       encodeItem(encoder, this.maxMessage, call.id, value);
       this.output.send(encoder.buffer, encoder.position);
+    } catch (error) {
+      throw named(error, call.method);
     } finally {
       releaseEncoder(encoder);
     }
@@ -622,7 +501,7 @@ export class Session implements FrameSink, ServingSession {
         continue;
       }
       this.abandon(id);
-      call.fail(new CallTimeout(`${call.method}: no answer from ${this.peer} within the deadline`));
+      call.fail(new CallTimeout(`${call.method}: ${call.began === null ? "the stream did not end" : "no answer"} within ${call.timeoutMs / 1000} s`));
     }
     for (const call of this.watched) {
       if (call.deadline > now) {
@@ -637,7 +516,7 @@ export class Session implements FrameSink, ServingSession {
 
   /** The output is not congested any more. */
   onRoom(): void {
-    for (const call of this.serving.values()) call.wake?.();
+    for (const call of this.kept.values()) call.wake?.();
   }
 
   /** The peer is gone: what it has sent may still come, but it takes no answers. */
@@ -654,63 +533,18 @@ export class Session implements FrameSink, ServingSession {
       const call = this.forget(id);
       call?.fail(new PeerGone(`${call.method}: ${reason}`));
     }
-    for (const call of [...this.serving.values()]) call.cancel(new PeerGone(`the caller of ${call.method} is gone`));
+    for (const call of [...this.kept.values()]) call.cancel(new PeerGone(`the caller of ${call.method} is gone`));
     this.watched.clear();
   }
 }
 
 /** Add the method to what says nothing of it. */
 function named<E>(error: E, method: string): E | EncodeError | MessageTooLarge {
-  if (error instanceof EncodeError) return new EncodeError(`${method}: ${error.message}`);
-  if (error instanceof MessageTooLarge) return new MessageTooLarge(`${method}: ${error.message}`);
+  if (isBridgeError(error, EncodeError)) return new EncodeError(`${method}: ${error.message}`);
+  if (isBridgeError(error, MessageTooLarge)) return new MessageTooLarge(`${method}: ${error.message}`);
   return error;
 }
 
 function cancelledBy(signal: AbortSignal, method: string): Cancelled {
-  return new Cancelled(`${method}: the caller cancelled`, { cause: signal.reason });
-}
-
-/** The error for a call that would be the 33rd of a chain. */
-export function tooDeep(chain: readonly string[], method: string): CallTooDeep {
-  return new CallTooDeep(`more than ${MAX_CHAIN} nested calls: ${[...chain, method].join(" > ")}`);
-}
-
-/** What of a call is inherited by the calls made while serving it; undefined outside of a call, or after its answer. */
-export function callBeingServed(): ServedCall | undefined {
-  const call = currentServedCall();
-  return call === undefined || call.finished ? undefined : call;
-}
-
-function cut(error: ErrorMap): ErrorMap {
-  const short = (text: string): string => text.slice(0, CUT_CHARACTERS).toWellFormed();
-  const map: ErrorMap = { code: error.code, message: short(error.message), data: null };
-  if (error.type !== undefined) map.type = short(error.type);
-  if (error.stack !== undefined) map.stack = short(error.stack);
-  return map;
-}
-
-interface AnyIterator {
-  next(): IteratorResult<unknown> | Promise<IteratorResult<unknown>>;
-  return?(): unknown;
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
-}
-
-/** The iterator of what is sent as a stream: an async iterable or a sync iterator. A collection is neither. */
-function iteratorOf(value: unknown): AnyIterator | undefined {
-  if (typeof value !== "object" || value === null) return undefined;
-  const object = value as {
-    next?: unknown;
-    [Symbol.iterator]?: unknown;
-    [Symbol.asyncIterator]?: unknown;
-  };
-  if (typeof object[Symbol.asyncIterator] === "function") return (object as AsyncIterable<unknown>)[Symbol.asyncIterator]();
-  if (typeof object.next === "function" && typeof object[Symbol.iterator] === "function") return object as AnyIterator;
-  return undefined;
-}
-
-async function closeIterator(iterator: AnyIterator): Promise<void> {
-  await iterator.return?.();
+  return new Cancelled(`${method}: the caller cancelled`, { cause: read(signal, "reason") });
 }

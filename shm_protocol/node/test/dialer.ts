@@ -10,11 +10,15 @@ import { join } from "node:path";
 import { type Binding, receiveBuffer, socketDescriptor } from "../src/binding";
 import { type Bridge, listen, type ListenOptions } from "../src/bridge";
 import { Connection } from "../src/connection";
+import type { Role, TransportKind } from "../src/connection_info";
 import type { BridgeError } from "../src/errors";
-import { type Exposables, ExposedFunctions } from "../src/exposed";
-import { decodeAnswer, encodeHello, type Hello, type Refusal, type Role, type TransportKind } from "../src/handshake";
-import { packageRoot } from "../src/package_info";
+import type { Exposables } from "../src/exposables";
+import { Exposed } from "../src/exposed";
+import { encodeExpose } from "../src/frames";
+import { decodeAnswer, encodeHello, type Hello, type Refusal } from "../src/handshake";
 import { Poller } from "../src/poller";
+import { Encoder } from "../src/values";
+import { packageRoot } from "./package_root";
 import { MemoryLog } from "./pair";
 
 interface DialerBinding extends Binding {
@@ -33,11 +37,20 @@ export interface DialOptions {
   maxMessage?: number;
   ringBytes?: number;
   spinUs?: number;
+  /** False: it receives nothing, and so never parks, until its connection is started. */
+  starts?: boolean;
+  /** Whether it names what it exposes, as peers do since protocol 1.1. Default: false. */
+  names?: boolean;
+  /** How many functions it says it will name, whatever it then names. */
+  exposes?: number;
+  project?: string;
 }
 
 /** A peer of the bridge. */
 export interface Peer {
   connection: Connection;
+  /** What it serves. More can be added. */
+  exposed: Exposed;
   socket: Socket;
   segment: string | undefined;
   log: MemoryLog;
@@ -70,6 +83,8 @@ export async function dial(path: string, options: DialOptions): Promise<Peer> {
   const socket = await connected(path);
   socket.on("error", () => undefined);
   const maxMessage = options.maxMessage ?? 64 * 1024 * 1024;
+  const exposed = new Exposed();
+  exposed.add(options.expose ?? {});
   const hello: Hello = {
     role: options.role ?? "worker",
     transport: options.transport,
@@ -77,6 +92,9 @@ export async function dial(path: string, options: DialOptions): Promise<Peer> {
     language: "typescript",
     library: "0.1.0",
     maxMessage,
+    ...(options.project === undefined ? {} : { project: options.project }),
+    ...(options.names === true ? { exposes: exposed.names().length } : {}),
+    ...(options.exposes === undefined ? {} : { exposes: options.exposes }),
   };
   let channel: number | undefined;
   if (options.transport === "shm") {
@@ -94,8 +112,6 @@ export async function dial(path: string, options: DialOptions): Promise<Peer> {
     socket.destroy();
     throw new Refused(answer);
   }
-  const exposed = new ExposedFunctions();
-  exposed.add(options.expose ?? {});
   const log = new MemoryLog();
   let end!: (error: BridgeError | undefined) => void;
   const ended = new Promise<BridgeError | undefined>((resolve) => { end = resolve; });
@@ -109,11 +125,20 @@ export async function dial(path: string, options: DialOptions): Promise<Peer> {
     exposed,
     log,
     onLeave: () => undefined,
+    onExpose: () => undefined,
     onEnd: (_connection, error) => { end(error); },
   });
-  connection.start();
+  if (options.starts ?? true) connection.start();
+  if (options.names === true) nameFunctions(connection, exposed.names());
   const setBusy = (busy: boolean): void => { binding.setBusy(channel ?? -1, busy); };
-  return { connection, socket, segment: hello.segment, log, setBusy, ended };
+  return { connection, exposed, socket, segment: hello.segment, log, setBusy, ended };
+}
+
+/** Name functions that this side exposes from now on. */
+export function nameFunctions(connection: Connection, names: readonly string[]): void {
+  const encoder = new Encoder();
+  encodeExpose(encoder, names);
+  connection.send(encoder.buffer, encoder.position);
 }
 
 async function readAnswer(socket: Socket): Promise<{ answer: NonNullable<ReturnType<typeof decodeAnswer>>["answer"]; rest: Buffer }> {
@@ -165,6 +190,12 @@ export async function withDirectory(body: (directory: string) => Promise<void>):
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** Whether one side of a connection polls its channel now; of a bridge, its side of its first connection. */
+export function isPolled(side: Connection | Bridge): boolean {
+  const [own] = side instanceof Connection ? [side] : (side as unknown as { live: Set<Connection> }).live;
+  return (own as unknown as { carrier: { isPolled: boolean } }).carrier.isPolled;
 }
 
 /** Resolves with the next event of that name. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { suite, test } from "node:test";
 
 import * as errors from "../src/errors";
-import { packageRoot } from "../src/package_info";
+import { packageRoot } from "./package_root";
 
 interface Entry {
   code: string;
@@ -51,6 +51,11 @@ suite("errors in responses", () => {
     assert.ok(errors.errorFromMap({ code: "Busy", message: "full" }) instanceof errors.Busy);
   });
 
+  test("an error tells whether the peer answered with it", () => {
+    for (const code of Object.keys(errors.ERRORS)) assert.ok(errors.errorFromMap({ code, message: "m" }).fromPeer, code);
+    assert.ok(!new errors.EncodeError("args[0]: no").fromPeer);
+  });
+
   test("an unknown code, whatever it is called, is a RemoteError", () => {
     for (const code of ["FutureError", "constructor", "__proto__", ""]) {
       const error = errors.errorFromMap({ code, message: "x" });
@@ -90,5 +95,31 @@ suite("errors in responses", () => {
       assert.ok(map.message.isWellFormed());
     }
     assert.equal(errors.errorToMap("text").message, "text");
+  });
+
+  test("what is thrown and would take long to show is told without being shown", () => {
+    let million: unknown = 0;
+    for (let level = 0; level < 3; level++) million = Array<unknown>(100).fill(million);
+    const map = new Map(Array.from({ length: 100 }, (_, key) => [key, million]));
+    const wide = Object.fromEntries(Array.from({ length: 10_001 }, (_, key) => [`k${key}`, 0]));
+    const deepError = { error: Object.assign(new Error("x"), { stack: "y".repeat(2 ** 21) }) };
+    for (const thrown of [million, map, wide, deepError]) {
+      assert.equal(errors.errorToMap(thrown).message, "an object too large to be shown");
+    }
+    assert.equal(errors.errorToMap(2n ** 4097n).message, "a bigint too large to be shown");
+    assert.equal(errors.errorToMap(-(2n ** 4097n)).message, "a bigint too large to be shown");
+  });
+
+  test("what is thrown is shown where only its elements are many, or its parts hold each other, and runs no code for it", () => {
+    const ring: Record<string, unknown> = {};
+    ring["ring"] = ring;
+    const { message } = errors.errorToMap(ring);
+    assert.equal(message, "<ref *1> { ring: [Circular *1] }");
+    assert.match(errors.errorToMap(new Uint8Array(2 ** 24)).message, /^Uint8Array\(16777216\) \[/);
+    assert.match(errors.errorToMap(Array<number>(2 ** 20).fill(7)).message, /1048476 more items/);
+    assert.match(errors.errorToMap(new String("x".repeat(2 ** 20))).message, /^\[String: 'xxx/);
+    const traps = new Proxy({ a: 1 }, { ownKeys: () => assert.fail("a trap ran"), get: () => assert.fail("a trap ran") });
+    assert.equal(errors.errorToMap({ traps }).message, "{ traps: { a: 1 } }");
+    assert.equal(errors.errorToMap({ get now() { return assert.fail("a getter ran"); } }).message, "{ now: [Getter] }");
   });
 });

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 
-import fc from "fast-check";
-
 import { EncodeError, type ErrorMap, MessageTooLarge, ProtocolError } from "../src/errors";
 import * as frames from "../src/frames";
-import { Decoder, Encoder, type Value } from "../src/values";
+import type { Meta } from "../src/meta";
+import type { Value } from "../src/value_types";
+import { Decoder, Encoder } from "../src/values";
+import fc from "./fast_check";
 import { type BadVector, type FrameVector, readVectors, untag } from "./tagged";
 
 /** What a frame says, as the vectors write it; a frame without meta and one with empty meta differ. */
@@ -24,11 +25,12 @@ function read(bytes: Uint8Array): unknown[] {
     onItem: (id, value) => { frame = [4, id, value]; },
     onCredit: (id, items) => { frame = [5, id, items]; },
     onLeave: () => { frame = [6]; },
+    onExpose: (names) => { frame = [7, names]; },
   });
   return frame;
 }
 
-function metaOf(meta: frames.Meta | undefined): unknown[] {
+function metaOf(meta: Meta | undefined): unknown[] {
   if (meta === undefined) return [];
   const { deadlineMs, ...rest } = meta;
   return [deadlineMs === undefined ? rest : { deadline_ms: deadlineMs, ...rest }];
@@ -69,13 +71,16 @@ function write(frame: readonly unknown[]): Buffer {
       case 5:
         frames.encodeCredit(encoder, frame[1] as number, frame[2] as number);
         return;
-      default:
+      case 6:
         frames.encodeLeave(encoder);
+        return;
+      default:
+        frames.encodeExpose(encoder, frame[1] as string[]);
     }
   });
 }
 
-function toMeta(meta: unknown): frames.Meta | undefined {
+function toMeta(meta: unknown): Meta | undefined {
   if (meta === undefined) return undefined;
   const { deadline_ms: deadlineMs, ...rest } = meta as { deadline_ms?: number };
   return deadlineMs === undefined ? rest : { deadlineMs, ...rest };

@@ -5,8 +5,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite, test } from "node:test";
 
-import { packageRoot } from "../src/package_info";
 import { checks, recorded } from "./fuzz/decoders";
+import { packageRoot } from "./package_root";
 
 suite("the kept inputs of the fuzzers", () => {
   for (const name of Object.keys(checks) as (keyof typeof checks)[]) {

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 
-import fc from "fast-check";
-
 import { ProtocolError, VersionMismatch } from "../src/errors";
 import { decodeAnswer, decodeHello, encodeHello, encodeRefusal, encodeWelcome, type Hello, isSegmentName } from "../src/handshake";
 import { encode } from "../src/values";
+import fc from "./fast_check";
 import { type BadVector, readVectors } from "./tagged";
 
 const segment = `/shm-polyglot-${"0123456789abcdef".repeat(2)}`;
@@ -43,9 +42,15 @@ suite("hello", () => {
     assert.deepEqual(decodeHello(bytes), { hello, bytes: bytes.length });
   });
 
+  test("so is one with everything that may be in it, at its longest", () => {
+    const longest: Hello = { ...hello, name: "\u{1F600}".repeat(128), exposes: 65536, project: "\u{1F600}".repeat(256) };
+    const bytes = encodeHello(longest);
+    assert.deepEqual(decodeHello(bytes), { hello: longest, bytes: bytes.length });
+  });
+
   test("the header is magic, version and length, little-endian", () => {
     const bytes = encodeHello(hello);
-    assert.equal(bytes.toString("hex", 0, 8), "53484d5001000000");
+    assert.equal(bytes.toString("hex", 0, 8), "53484d5001000100");
     assert.equal(bytes.readUInt32LE(8), bytes.length - 12);
   });
 
@@ -70,13 +75,13 @@ suite("hello", () => {
   });
 
   test("another major version is a VersionMismatch that names both", () => {
-    assert.throws(() => decodeHello(packet(body, 2)), (error) => error instanceof VersionMismatch && /2\.0.*1\.0/.test(error.message));
+    assert.throws(() => decodeHello(packet(body, 2)), (error) => error instanceof VersionMismatch && /2\.0.*1\.1/.test(error.message));
     // Whatever its body is.
     assert.throws(() => decodeHello(packet(5, 2)), VersionMismatch);
   });
 
   test("other bytes are refused at the first wrong one, and named", () => {
-    assert.throws(() => decodeHello(Buffer.from("GET / HTTP/1.1\r\n")), /first bytes are "GET \/ HTTP\/1\.1\\r\\n"/);
+    assert.throws(() => decodeHello(Buffer.from("GET / HTTP/1.1\r\n")), /it begins with "GET \/ HTTP\/1\.1\\r\\n"/);
     assert.throws(() => decodeHello(Buffer.from("SX")), ProtocolError);
     assert.equal(decodeHello(Buffer.from("SHM")), undefined);
   });
@@ -100,6 +105,12 @@ suite("hello", () => {
     ["a max_message of 0", { ...body, max_message: 0 }],
     ["a max_message that is no int", { ...body, max_message: 1.5 }],
     ["shm without a segment", { ...body, transport: "shm" }],
+    ["a number of functions below 0", { ...body, exposes: -1 }],
+    ["too large a number of functions", { ...body, exposes: 65537 }],
+    ["a number of functions that is no int", { ...body, exposes: "1" }],
+    ["a project that is a number", { ...body, project: 1 }],
+    ["a project that is nil", { ...body, project: null }],
+    ["a project of 257 characters", { ...body, project: "x".repeat(257) }],
     ["a segment that is a path", { ...body, transport: "shm", segment: "/shm-polyglot-../../etc/passwd" }],
     ["a segment with too many digits", { ...body, transport: "shm", segment: `${segment}0` }],
     ["a segment with a line end", { ...body, transport: "shm", segment: `${segment}\n` }],
@@ -129,6 +140,8 @@ suite("answers", () => {
   test("a welcome and a refusal are told apart", () => {
     const welcome = { name: "server.ts", language: "node 20", library: "0.1.0", maxMessage: 1000 };
     assert.deepEqual(decodeAnswer(encodeWelcome(welcome))?.answer, welcome);
+    const withProject = { ...welcome, project: "/home/me/shop" };
+    assert.deepEqual(decodeAnswer(encodeWelcome(withProject))?.answer, withProject);
     const refusal = { code: "Busy", message: "full" };
     assert.deepEqual(decodeAnswer(encodeRefusal(refusal))?.answer, refusal);
   });

@@ -1,9 +1,11 @@
 /** Two sessions joined in memory: what one sends the other receives, in order, when the test says so. */
 
 import { ProtocolError } from "../src/errors";
-import { type Exposables, ExposedFunctions } from "../src/exposed";
+import type { Exposables } from "../src/exposables";
+import { Exposed } from "../src/exposed";
 import { turnBegins } from "../src/held_loop";
 import type { LogFields, Logger } from "../src/log";
+import { Serving } from "../src/serving";
 import { type Output, Session } from "../src/session";
 
 /** Keeps what is logged. */
@@ -24,26 +26,32 @@ export class End implements Output {
   readonly sent: Buffer[] = [];
   readonly log = new MemoryLog();
   readonly session: Session;
+  readonly serving: Serving;
+  /** Why the session could not go on. */
+  gaveUp: Error | undefined;
   congested = false;
   wakesAt = Infinity;
   /** The calls it made that have ended: milliseconds, and whether they failed. */
   readonly ended: [number, boolean][] = [];
   /** How often the peer has said that it leaves. */
   left = 0;
+  /** What the peer has named of what it exposes. */
+  readonly named: string[] = [];
   /** What the protocol made of the peer's last message. */
   error: ProtocolError | undefined;
 
   constructor(clock: { now: number }, peer: string, expose: Exposables, maxMessage = 1_000_000) {
-    const exposed = new ExposedFunctions();
+    const exposed = new Exposed();
     exposed.add(expose);
+    this.serving = new Serving({ exposed, log: this.log, peer });
     this.session = new Session({
       output: this,
-      exposed,
-      log: this.log,
+      calls: this.serving,
       peer,
       maxMessage,
       now: () => clock.now,
       onLeave: () => { this.left++; },
+      onExpose: (names) => { this.named.push(...names); },
     });
   }
 
@@ -53,6 +61,10 @@ export class End implements Output {
 
   countCall(ms: number, failed: boolean): void {
     this.ended.push([ms, failed]);
+  }
+
+  giveUp(reason: Error): void {
+    this.gaveUp = reason;
   }
 
   wakeAt(time: number): void {
@@ -77,9 +89,9 @@ export class Pair {
   readonly near: End;
   readonly far: End;
 
-  constructor(nearExposes: Exposables, farExposes: Exposables) {
-    this.near = new End(this.clock, "far", nearExposes);
-    this.far = new End(this.clock, "near", farExposes);
+  constructor(nearExposes: Exposables, farExposes: Exposables, maxMessage?: number) {
+    this.near = new End(this.clock, "far", nearExposes, maxMessage);
+    this.far = new End(this.clock, "near", farExposes, maxMessage);
   }
 
   /** Deliver what is under way, and what that leads to, until both are quiet. */

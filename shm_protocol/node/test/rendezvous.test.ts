@@ -10,10 +10,12 @@ import { setImmediate as turn } from "node:timers/promises";
 
 import { socketDescriptor } from "../src/binding";
 import { listen } from "../src/bridge";
-import { decodeAnswer, encodeHello, type Hello } from "../src/handshake";
-import { packageRoot } from "../src/package_info";
+import { decodeAnswer, encodeHello, encodeRefusal, type Hello } from "../src/handshake";
+import { nameOtherListener } from "../src/other_listener";
+import { projectFolder, shown } from "../src/project";
 import { MAX_GREETING } from "../src/rendezvous";
-import { binding, connected, dial, readAll, Refused, segmentName, withBridge, withDirectory } from "./dialer";
+import { binding, connected, dial, next, readAll, Refused, segmentName, withBridge, withDirectory } from "./dialer";
+import { packageRoot } from "./package_root";
 import { MemoryLog } from "./pair";
 
 const hello: Hello = { role: "worker", transport: "shm", name: "n", language: "l", library: "v", maxMessage: 1000 };
@@ -89,6 +91,45 @@ suite("the socket", () => {
     });
   });
 
+  test("that error says who listens: the process, what it is called, and its project", async () => {
+    await withBridge({ name: "the first" }, async ({ path, log, bridge }) => {
+      const gone = next(bridge, "disconnect");
+      const who = `this very process (pid ${process.pid}, "the first" of the project ${shown(projectFolder() ?? "")})`;
+      await assert.rejects(listen({ path, log: new MemoryLog() }), (error: Error) => error.message.includes(`${path}: ${who} listens on it; end that process`));
+      await gone;
+      // Whoever looks after the first sees who else would be there.
+      const connected = log.lines.find(({ message }) => message === "connected");
+      assert.equal(connected?.fields["peer"], `a process that would listen here, pid ${process.pid}`);
+      assert.equal(connected.fields["project"], projectFolder());
+    });
+  });
+
+  test("of one that does not answer as a bridge does it says what can be known", async () => {
+    for (const answer of [undefined, "HTTP/1.1 400 Bad Request\r\n", encodeRefusal({ code: "Busy", message: "full" }), Buffer.alloc(20_000)]) {
+      await withDirectory(async (directory) => {
+        const path = join(directory, "node.sock");
+        const sockets: Socket[] = [];
+        const stranger: Server = createServer((socket) => {
+          sockets.push(socket);
+          socket.on("error", () => undefined);
+          // Not to whoever only looks whether anybody is there.
+          socket.once("data", () => { if (answer === undefined) socket.destroy(); else socket.write(answer); });
+        });
+        await new Promise<void>((resolve) => stranger.listen(path, resolve));
+        await assert.rejects(listen({ path, log: new MemoryLog() }), (error: Error) => error.message.includes(`${path}: this very process (pid ${process.pid}) listens on it`));
+        for (const socket of sockets) socket.destroy();
+        await new Promise((resolve) => stranger.close(resolve));
+      });
+    }
+  });
+
+  test("without the addon it says what the other one tells of itself", async () => {
+    await withBridge({ name: "\u001b[2Jfirst" }, async ({ path }) => {
+      const named = await nameOtherListener(path, new Error("no addon"));
+      assert.equal(named, `another process ("\\u001b[2Jfirst" of the project ${shown(projectFolder() ?? "")})`);
+    });
+  });
+
   test("a socket that a killed process left is replaced", async () => {
     await withDirectory(async (directory) => {
       const path = join(directory, "node.sock");
@@ -108,7 +149,7 @@ suite("the socket", () => {
     await withDirectory(async (directory) => {
       const path = join(directory, "node.sock");
       writeFileSync(path, "precious");
-      await assert.rejects(listen({ path, log: new MemoryLog() }), /EADDRINUSE.*no socket/);
+      await assert.rejects(listen({ path, log: new MemoryLog() }), /EADDRINUSE.*not a socket/);
       assert.equal(statSync(path).size, 8);
     });
   });
@@ -134,7 +175,7 @@ suite("a dialer", () => {
       const socket = await connected(path);
       socket.write("GET / HTTP/1.1\r\n\r\n");
       assert.equal((await readAll(socket)).length, 0);
-      assert.match(String(log.lines.at(-1)?.fields["reason"]), /first bytes are "GET \/ HTTP/);
+      assert.match(String(log.lines.at(-1)?.fields["reason"]), /it begins with "GET \/ HTTP/);
     });
   });
 
@@ -177,8 +218,8 @@ suite("a dialer", () => {
       socket.write(bytes);
       const refusal = refusalIn(await readAll(socket));
       assert.equal(refusal.code, "VersionMismatch");
-      assert.match(refusal.message, /9\.0.*1\.0/);
-      assert.match(String(log.lines.at(-1)?.fields["reason"]), /9\.0.*1\.0/);
+      assert.match(refusal.message, /9\.1.*1\.1/);
+      assert.match(String(log.lines.at(-1)?.fields["reason"]), /9\.1.*1\.1/);
     });
   });
 
@@ -289,7 +330,8 @@ suite("without the native addon", () => {
   async function withoutAddon(body: (library: typeof import("../src/bridge"), directory: string) => Promise<void>): Promise<void> {
     await withDirectory(async (directory) => {
       cpSync(join(__dirname, "..", "src"), join(directory, "dist"), { recursive: true });
-      cpSync(join(packageRoot, "package.json"), join(directory, "package.json"));
+      // As in the package, where what builds it lies beside it.
+      cpSync(join(packageRoot, "build.mjs"), join(directory, "build.mjs"));
       await body(createRequire(__filename)(join(directory, "dist", "bridge.js")) as typeof import("../src/bridge"), directory);
     });
   }
@@ -302,7 +344,7 @@ suite("without the native addon", () => {
       try {
         const line = log.lines.find(({ level }) => level === "warn");
         assert.match(line?.message ?? "", /only the socket transport/);
-        assert.match(String(line?.fields["reason"]), /npm run build/);
+        assert.match(String(line?.fields["reason"]), /run "node build\.mjs" in /);
         await assert.rejects(dial(path, { transport: "shm" }), (error) => error instanceof Refused && error.refusal.code === "PeerUnavailable");
         await dial(path, { transport: "socket", expose: { f: () => 1 } });
         assert.equal(await bridge.call("f"), 1);
@@ -314,7 +356,7 @@ suite("without the native addon", () => {
 
   test("shm says how to build it", async () => {
     await withoutAddon(async (library, directory) => {
-      await assert.rejects(library.listen({ path: join(directory, "node.sock"), transport: "shm" }), /is not built.*npm run build/);
+      await assert.rejects(library.listen({ path: join(directory, "node.sock"), transport: "shm" }), /there is no native addon for linux-.*run "node build\.mjs" in /);
     });
   });
 });
@@ -333,20 +375,25 @@ suite("closing", () => {
 
 suite("segments left behind", () => {
   test("an old one of ours is removed, a young one and any other file are not", async () => {
-    const old = segmentName();
-    const young = segmentName();
-    const other = `/shm-polyglot-test-${process.pid}`;
     const hourAgo = Date.now() / 1000 - 3600;
-    try {
-      for (const name of [old, young, other]) writeFileSync(`/dev/shm${name}`, "x", { mode: 0o600 });
-      for (const name of [old, other]) utimesSync(`/dev/shm${name}`, hourAgo, hourAgo);
-      await withBridge({}, async ({ log }) => {
-        assert.deepEqual([old, young, other].map((name) => existsSync(`/dev/shm${name}`)), [false, true, true]);
-        assert.ok(log.lines.some(({ fields }) => fields["segment"] === old.slice(1)));
-        await Promise.resolve();
-      });
-    } finally {
-      for (const name of [old, young, other]) rmSync(`/dev/shm${name}`, { force: true });
+    // Whoever listens or dials meanwhile, in another test, removes old ones too, and may be quicker.
+    const told: string[] = [];
+    for (let attempt = 0; attempt < 1000 && told.length === 0; attempt++) {
+      const old = segmentName();
+      const young = segmentName();
+      const other = `/shm-polyglot-test-${process.pid}`;
+      try {
+        for (const name of [old, young, other]) writeFileSync(`/dev/shm${name}`, "x", { mode: 0o600 });
+        for (const name of [old, other]) utimesSync(`/dev/shm${name}`, hourAgo, hourAgo);
+        await withBridge({}, async ({ log }) => {
+          assert.deepEqual([old, young, other].map((name) => existsSync(`/dev/shm${name}`)), [false, true, true]);
+          told.push(...log.lines.map(({ fields }) => String(fields["segment"])).filter((segment) => segment === old.slice(1)));
+          await Promise.resolve();
+        });
+      } finally {
+        for (const name of [old, young, other]) rmSync(`/dev/shm${name}`, { force: true });
+      }
     }
+    assert.equal(told.length, 1);
   });
 });

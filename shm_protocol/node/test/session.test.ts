@@ -15,8 +15,10 @@ import {
   UnknownMethod,
 } from "../src/errors";
 import * as frames from "../src/frames";
+import type { Meta } from "../src/meta";
 import { MAX_OUTSTANDING, type SessionCallOptions } from "../src/session";
-import { Encoder, type Value } from "../src/values";
+import type { Value } from "../src/value_types";
+import { Encoder } from "../src/values";
 import { End, Pair } from "./pair";
 
 const FOREVER: SessionCallOptions = { timeoutMs: Infinity };
@@ -42,7 +44,7 @@ function message(encode: (encoder: Encoder) => void): Buffer {
   return Buffer.from(encoder.buffer.subarray(0, encoder.position));
 }
 
-const request = (id: number, method: string, args: unknown[] = [], meta?: frames.Meta): Buffer =>
+const request = (id: number, method: string, args: unknown[] = [], meta?: Meta): Buffer =>
   message((encoder) => { frames.encodeRequest(encoder, 1_000_000, id, method, args, meta); });
 
 /** A promise and how to settle it. */
@@ -65,7 +67,7 @@ suite("calls", () => {
     await pair.run();
     assert.deepEqual([sum.value, later.value], [3, "hi!"]);
     assert.equal(pair.near.session.outstanding, 0);
-    assert.equal(pair.far.session.served, 2);
+    assert.equal(pair.far.serving.served, 2);
     assert.equal(pair.far.session.beingServed, 0);
   });
 
@@ -147,33 +149,14 @@ suite("calls", () => {
     const calls = names.map((name) => outcome(pair.near.session.call(name, ["x"], FOREVER)));
     await pair.run();
     for (const [index, name] of names.entries()) assert.ok(calls[index]?.error instanceof UnknownMethod, name);
-    assert.equal(pair.far.session.served, 0);
+    assert.equal(pair.far.serving.served, 0);
   });
 
-  test("more arguments than a function takes are a TypeError that says so, and the function does not run", async () => {
-    let runs = 0;
-    const pair = new Pair({}, {
-      none: () => { runs++; },
-      one: (x: number) => { runs++; return x; },
-      two: async (x: number, y: number) => { runs++; return Promise.resolve(x + y); },
-    });
-    const calls = [["none", 1], ["one", 2], ["two", 5]] as const;
-    const outcomes = calls.map(([name, count]) => outcome(pair.near.session.call(name, new Array(count).fill(0), FOREVER)));
-    pair.near.session.notify("one", [1, 2, 3], undefined);
+  test("more arguments than a function names are given to it, as in any call of JavaScript", async () => {
+    const pair = new Pair({}, { one: (...args: unknown[]) => args.length, comment: (x: unknown) => /* arguments */ x });
+    const calls = ["one", "comment"].map((name) => outcome(pair.near.session.call(name, [1, 2, 3], FOREVER)));
     await pair.run();
-    assert.deepEqual(
-      outcomes.map(({ error }) => error instanceof RemoteError && [error.type, error.message, error.remoteStack]),
-      [
-        ["TypeError", "none takes no arguments, and was given 1", ""],
-        ["TypeError", "one takes 1 argument, and was given 2", ""],
-        ["TypeError", "two takes 2 arguments, and was given 5", ""],
-      ],
-    );
-    assert.equal(runs, 0);
-    assert.deepEqual(pair.far.log.lines.map(({ level, fields }) => [level, fields["reason"]]), [
-      ["warn", "one takes 1 argument, and was given 3"],
-    ]);
-    assert.equal(pair.far.session.beingServed, 0);
+    assert.deepEqual(calls.map(({ value }) => value), [3, 1]);
   });
 
   test("fewer arguments than a function names are given to it: TypeScript's optional parameters leave no trace", async () => {
@@ -215,7 +198,8 @@ suite("calls", () => {
     const call = outcome(pair.near.session.call("f", [], FOREVER));
     await pair.run();
     assert.ok(call.error instanceof RemoteError);
-    assert.equal(call.error.message, "m".repeat(1000));
+    assert.match(call.error.message, /^m+$/);
+    assert.ok(call.error.message.length > 999_000 && call.error.message.length < 1_000_000);
   });
 
   test("arguments whose getter calls something itself arrive, after that call", async () => {
@@ -272,7 +256,7 @@ suite("limits", () => {
     const fine = outcome(pair.near.session.call("f", [], { timeoutMs: Infinity, meta: { chain: chain.slice(1) } }));
     await pair.run();
     assert.ok(deep.error instanceof CallTooDeep);
-    assert.match(deep.error.message, /m\.f0 > m\.f1 > .* > m\.f31 > f/);
+    assert.match(deep.error.message, /m\.f0 -> m\.f1 -> .* -> m\.f31 -> f/);
     assert.equal(fine.value, 1);
   });
 });
@@ -350,7 +334,7 @@ suite("deadlines and cancellation", () => {
     const pair = new Pair({}, { wait: () => { seen = currentCall(); signal = seen?.signal; return new Promise(() => undefined); } });
     let seen: CurrentCall | undefined;
     let signal: AbortSignal | undefined;
-    const left = (): number | undefined => seen?.deadlineMs;
+    const left = (): number | undefined => seen?.remainingMs;
     void pair.near.session.call("wait", [], { timeoutMs: Infinity, meta: { deadlineMs: 100, traceparent: "00-ab" } });
     await pair.run();
     pair.clock.now += 40;
@@ -375,6 +359,33 @@ suite("deadlines and cancellation", () => {
     assert.ok(served?.aborted);
     assert.equal(pair.near.session.outstanding, 0);
     assert.throws(() => pair.near.session.call("wait", [], { timeoutMs: 1, signal: controller.signal }), Cancelled);
+  });
+
+  test("a signal of another make that throws, or that fires while it is listened to, leaves nothing behind", async () => {
+    const pair = new Pair({}, { ping: () => "pong" });
+    const controller = new AbortController();
+    const aborting = { get a() { controller.abort(); return 1; } };
+    const make = (hooks: object): AbortSignal => {
+      const signal = { aborted: false, addEventListener: (): void => undefined, removeEventListener: (): void => undefined };
+      return Object.defineProperties(signal, Object.getOwnPropertyDescriptors(hooks)) as unknown as AbortSignal;
+    };
+    const boom = (): never => { throw new Error("of its own"); };
+    const fires = (_: string, listener: () => void): void => { listener(); };
+    const tried: [AbortSignal, RegExp | "pong"][] = [
+      [make({ addEventListener: boom }), /of its own/],
+      [make({ addEventListener: fires }), /ping: the caller cancelled/],
+      [make({ addEventListener: fires, get reason() { return boom(); } }), /ping: the caller cancelled/],
+      [make({ removeEventListener: boom }), "pong"],
+      [controller.signal, /ping: the caller cancelled/],
+    ];
+    for (const [signal, expected] of tried) {
+      const call = outcome(pair.near.session.call("ping", [signal === controller.signal ? aborting : 1], { timeoutMs: Infinity, signal }));
+      await pair.run();
+      if (expected === "pong") assert.equal(call.value, "pong");
+      else assert.match(String(call.error), expected);
+      assert.equal(pair.near.session.outstanding, 0);
+      assert.deepEqual([pair.near.error, pair.far.error], [undefined, undefined]);
+    }
   });
 
   test("a signal that is first looked at after the cancel is aborted already", async () => {
@@ -572,11 +583,6 @@ suite("streams", () => {
     await pair.run();
     assert.deepEqual(steps.value, [{ value: 1, done: false }, { value: 2, done: false }, { value: undefined, done: true }]);
   });
-
-  test("a credit that is none is a RangeError", () => {
-    const pair = new Pair({}, {});
-    for (const credit of [0, -1, 1.5, 65537, NaN]) assert.throws(() => pair.near.session.stream("f", [], credit, FOREVER), RangeError);
-  });
 });
 
 suite("a peer that breaks the protocol", () => {
@@ -605,7 +611,7 @@ suite("a peer that breaks the protocol", () => {
     const end = new End({ now: 0 }, "peer", {});
     void outcome(end.session.call("f", [], FOREVER));
     end.receive(message((e) => { frames.encodeItem(e, 1000, 1, 5); }));
-    assert.match(end.error?.message ?? "", /no stream/);
+    assert.match(end.error?.message ?? "", /which is not a stream/);
     end.session.stream("g", [], 1, FOREVER);
     end.receive(message((e) => { frames.encodeItem(e, 1000, 2, 5); }));
     end.receive(message((e) => { frames.encodeItem(e, 1000, 2, 6); }));

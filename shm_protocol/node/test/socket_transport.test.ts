@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { Socket } from "node:net";
 import { suite, test } from "node:test";
 
-import { SocketTransport } from "../src/socket_transport";
-import type { TransportHandler } from "../src/transport";
+import { SocketTransport } from "../src/transports/socket";
+import type { TransportHandler } from "../src/transports/transport";
 
 suite("messages on the socket", () => {
   test("a message that comes byte by byte arrives whole, and its bytes are not kept one by one", () => {

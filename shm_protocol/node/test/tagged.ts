@@ -3,8 +3,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { packageRoot } from "../src/package_info";
-import { type Key, NdArray, type NumberArray, type Value } from "../src/values";
+import { type Key, NdArray, type NumberArray, type Value } from "../src/value_types";
+import { packageRoot } from "./package_root";
 
 export interface Vector {
   name: string;

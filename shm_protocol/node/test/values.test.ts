@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import vm from "node:vm";
 
-import fc from "fast-check";
-
 import { EncodeError, MessageTooLarge, ProtocolError } from "../src/errors";
-import { decode, Decoder, encode, Encoder, NdArray, releaseEncoder, acquireEncoder } from "../src/values";
+import { NdArray } from "../src/value_types";
+import { decode, Decoder, encode, Encoder, releaseEncoder, acquireEncoder } from "../src/values";
+import fc from "./fast_check";
 import { type BadVector, readVectors, untag, type ValueVector } from "./tagged";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
@@ -278,6 +278,17 @@ suite("the shared encoder", () => {
 });
 
 suite("NdArray", () => {
+  test("what is no typed array of numbers, or no shape, is a TypeError that says so", () => {
+    const make = (data: unknown, shape: unknown): NdArray => new NdArray(data as Float64Array, shape as number[]);
+    for (const data of [null, undefined, 5, "text", [1], {}, new Uint8Array(1), new DataView(new ArrayBuffer(8)), Symbol("data")]) {
+      assert.throws(() => make(data, [1]), /TypeError: data: must be a typed array of numbers/);
+    }
+    for (const shape of [null, undefined, 1, "1", {}, () => 1]) {
+      assert.throws(() => make(new Float64Array(1), shape), /TypeError: shape: must be an array of sizes/);
+    }
+    for (const size of [Symbol("size"), Object.create(null), "1", null]) assert.throws(() => make(new Float64Array(1), [size]), RangeError);
+  });
+
   test("a shape that does not fit its data is a RangeError", () => {
     assert.throws(() => new NdArray(Int8Array.from([1, 2, 3]), [2, 2]), /RangeError: shape \[2, 2\] has 4 elements, data has 3/);
     assert.throws(() => new NdArray(Int8Array.from([]), [-1]), RangeError);

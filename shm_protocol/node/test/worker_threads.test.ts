@@ -5,7 +5,7 @@ import { suite, test } from "node:test";
 import { Worker } from "node:worker_threads";
 
 import { PeerGone } from "../src/errors";
-import type { TransportKind } from "../src/handshake";
+import type { TransportKind } from "../src/connection_info";
 import { dial, type Peer, withBridge, withDirectory } from "./dialer";
 import type { Order } from "./worker_bridge";
 

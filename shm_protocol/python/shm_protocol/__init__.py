@@ -7,15 +7,20 @@
 
 connect() gives a client that threads may share, connect_async() one for an asyncio event loop. attach() and serve()
 make this process a worker, whose exposed functions TypeScript calls. The values that can be sent are those of
-PROTOCOL.md, section 8.
+PROTOCOL.md, section 8. `shm_protocol.gunicorn` serves a WSGI app and TypeScript's calls, `shm_protocol.flask` calls
+TypeScript from a Flask app.
+
+ERRORS: the classes of the bridge's errors, by their `code`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from . import dependencies  # noqa: F401  # before those that need them
-from .client import Client, ClientStream, ConnectionInfo, attach, connect, serve
+from .client import Client, ClientStream, ConnectionInfo, attach, connect
 from .config import ConfigError, Settings
-from .connection import Connection, CurrentCall, Peer, Stream, current_call
+from .connection import Connection
+from .current_call import CurrentCall, current_call
+from .decorated import expose
 from .errors import (
     ERRORS,
     BridgeError,
@@ -33,17 +38,22 @@ from .errors import (
     UnknownMethod,
     VersionMismatch,
 )
-from .handshake import LIBRARY_VERSION
+from .handshake import LIBRARY_VERSION, Peer
+from .streams import Stream
 from .values import NdArray
+from .worker import Worker, serve
 
 if TYPE_CHECKING:
     from .client_asyncio import AsyncClient, connect_async
+    from .worker_asyncio import AsyncWorker, serve_async
 
 __version__ = LIBRARY_VERSION
+"""The version of this library."""
 
 __all__ = [
     "ERRORS",
     "AsyncClient",
+    "AsyncWorker",
     "BridgeError",
     "Busy",
     "CallTimeout",
@@ -68,20 +78,23 @@ __all__ = [
     "Stream",
     "UnknownMethod",
     "VersionMismatch",
+    "Worker",
     "__version__",
     "attach",
     "connect",
     "connect_async",
     "current_call",
+    "expose",
     "serve",
+    "serve_async",
 ]
 
 
 def __getattr__(name: str) -> object:
     # Not with the rest: asyncio makes an import longer by a third (-X importtime), and most programs do without.
-    if name in ("AsyncClient", "connect_async"):
-        from . import client_asyncio
-
-        found: object = getattr(client_asyncio, name)
+    rooms = {"AsyncClient": "client_asyncio", "connect_async": "client_asyncio"}
+    rooms |= {"AsyncWorker": "worker_asyncio", "serve_async": "worker_asyncio"}
+    if name in rooms:
+        found: object = getattr(import_module(f".{rooms[name]}", __name__), name)
         return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

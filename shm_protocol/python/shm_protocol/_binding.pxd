@@ -14,6 +14,7 @@ cdef class Channel:
     cdef int socket_fd
     cdef uint32_t message_limit
     cdef int waiters      # threads inside the core without the GIL: the memory must stay
+    cdef int64_t unbroken_ns  # how long the next sleep may last before it is looked whether a signal has come
     cdef bytes unsent     # the message that is partly sent: its bytes must stay
     cdef object closed_because
 
@@ -22,11 +23,12 @@ cdef class Channel:
     cdef void consume(self) noexcept
     cdef void count(self, int64_t began_ns, bint failed) noexcept
 
+    cdef bint _publish(self, const uint8_t *message, size_t length) except -1
     cdef object _too_large(self, size_t length)
     cdef void _free(self) noexcept
     cdef int _require_open(self) except -1
     cdef int _require_nothing_kept(self) except -1
-    cdef int _wait(self, int64_t timeout_ns) except -2
+    cdef int _wait(self, int64_t timeout_ns, int wake_fd) except -2
     cdef bint _continue_sending(self) except -1
     cdef object _next(self)
 

@@ -15,14 +15,19 @@ import os
 from shm_protocol.errors import ConnectionClosed, MessageTooLarge, PeerGone, ProtocolError, VersionMismatch
 
 cdef extern from "<errno.h>" nogil:
-    enum: ENOTSUP  # Cython's libc.errno lacks it
+    # Cython's libc.errno lacks them.
+    enum: ECANCELED
+    enum: ENOTSUP
 
 cdef extern from "<fcntl.h>" nogil:
-    enum: F_DUPFD_CLOEXEC
-    int fcntl(int fd, int command, ...)
+    enum: O_CLOEXEC
+    enum: O_CREAT
+    enum: O_EXCL
+    enum: O_RDWR
 
-cdef extern from "<unistd.h>" nogil:
-    int close_fd "close"(int fd)
+cdef extern from "<sys/mman.h>" nogil:
+    int shm_open(const char *name, int flags, unsigned int mode)
+    int shm_unlink(const char *name)
 
 cdef extern from "<sys/socket.h>" nogil:
     enum: SHUT_RDWR
@@ -59,9 +64,10 @@ cdef extern from "channel.h" nogil:
     int shm_channel_peek(shm_channel *channel, const uint8_t **message, size_t *length)
     void shm_channel_consume(shm_channel *channel)
     int shm_channel_poll(shm_channel *channel, uint64_t poll_ns)
-    int shm_channel_park(shm_channel *channel)
+    bint shm_channel_park(shm_channel *channel)
+    int shm_channel_socket(const shm_channel *channel)
     void shm_channel_unpark(shm_channel *channel)
-    int shm_channel_wait(shm_channel *channel, int64_t timeout_ns)
+    int shm_channel_wait_or_wake(shm_channel *channel, int64_t timeout_ns, int wake_fd)
     int shm_channel_drain_doorbell(shm_channel *channel)
     void shm_channel_set_busy(shm_channel *channel, bint busy)
     uint32_t shm_channel_peer_state(const shm_channel *channel)
@@ -77,6 +83,23 @@ def segment_bytes(uint32_t ring_capacity):
     if count == 0:
         raise ValueError(f"ring_capacity={ring_capacity}: must be a power of two from 4 KiB to 256 MiB")
     return count
+
+
+def open_segment(bytes name, unsigned int mode):
+    """The descriptor of a new segment, of no bytes. Raises OSError."""
+    cdef int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode)
+    cdef int failed = errno
+    if fd < 0:
+        raise OSError(failed, os.strerror(failed), os.fsdecode(name))
+    return fd
+
+
+def unlink_segment(bytes name):
+    """Remove a segment's name. Raises OSError, FileNotFoundError among them."""
+    cdef int rc = shm_unlink(name)
+    cdef int failed = errno
+    if rc != 0:
+        raise OSError(failed, os.strerror(failed), os.fsdecode(name))
 
 
 cdef object _error(int rc):
@@ -100,6 +123,10 @@ cdef object _error(int rc):
     return OSError(-rc, os.strerror(-rc))
 
 
+cdef int64_t FIRST_UNBROKEN_NS = 1000000000
+cdef int64_t MAX_UNBROKEN_NS = 60000000000
+
+
 cdef int64_t now_ns() noexcept nogil:
     """The time of time.monotonic()."""
     cdef timespec now
@@ -120,6 +147,7 @@ cdef class Channel:
     def __cinit__(self, int segment_fd, int socket_fd, *, ring_capacity=None, uint32_t max_message, int64_t spin_us=-1):
         self.socket_fd = -1
         self.message_limit = max_message
+        self.unbroken_ns = FIRST_UNBROKEN_NS
         self.closed_because = None
         cdef shm_channel_options options
         options.socket_fd = socket_fd
@@ -132,9 +160,7 @@ cdef class Channel:
             rc = shm_channel_create(&self.channel, segment_fd, ring_capacity, &options)
         if rc < 0:
             raise _error(rc)
-        self.socket_fd = fcntl(socket_fd, F_DUPFD_CLOEXEC, 0)
-        if self.socket_fd < 0:
-            raise OSError(errno, os.strerror(errno))
+        self.socket_fd = shm_channel_socket(self.channel)
 
     def __dealloc__(self):
         self._free()
@@ -142,9 +168,7 @@ cdef class Channel:
     cdef void _free(self) noexcept:
         shm_channel_close(self.channel)
         self.channel = NULL
-        if self.socket_fd >= 0:
-            close_fd(self.socket_fd)
-            self.socket_fd = -1
+        self.socket_fd = -1
         self.unsent = None
 
     cdef int _require_open(self) except -1:
@@ -159,13 +183,19 @@ cdef class Channel:
 
     cdef bint put(self, const uint8_t *message, size_t length) except -1:
         """send, of bytes that are the caller's."""
+        if self._publish(message, length):
+            return True
+        self.unsent = PyBytes_FromStringAndSize(<const char *>message, length)
+        return False
+
+    cdef bint _publish(self, const uint8_t *message, size_t length) except -1:
+        """False: the ring is full, and the same message is to be kept."""
         self._require_open()
         self._require_nothing_kept()
         cdef int rc = shm_channel_send(self.channel, message, length)
         if rc == 0:
             return True
         if rc == -EAGAIN:
-            self.unsent = PyBytes_FromStringAndSize(<const char *>message, length)
             return False
         if rc == -EMSGSIZE:
             raise self._too_large(length)
@@ -179,7 +209,7 @@ cdef class Channel:
         cdef const uint8_t *message
         cdef int rc
         self._require_open()
-        if self._wait(timeout_ns) != 1:
+        if self._wait(timeout_ns, -1) != 1:
             return NULL
         rc = shm_channel_peek(self.channel, &message, length)
         if rc < 0:
@@ -194,23 +224,35 @@ cdef class Channel:
             shm_channel_count_call(self.channel, max(0, now_ns() - began_ns), failed)
 
     cdef object _too_large(self, size_t length):
-        return MessageTooLarge(f"a message of {length} bytes; max_message is {self.message_limit}")
+        return MessageTooLarge(f"the message has {length} bytes, max_message is {self.message_limit}")
 
-    cdef int _wait(self, int64_t timeout_ns) except -2:
-        """1 ready, 0 timed out, -1 came up for a signal that is handled now."""
+    cdef int _wait(self, int64_t timeout_ns, int wake_fd) except -2:
+        """1 ready, 0 timed out or ended by `wake_fd`, -1 came up for a signal that is handled now, or to see whether there
+        is one.
+        """
         cdef int rc
+        # A signal that strikes between the interpreter's last look and the kernel's sleep, while the ring is polled, ends
+        # no sleep: without an end of its own a wait would never know of it.
+        cdef bint is_cut = timeout_ns < 0 or timeout_ns > self.unbroken_ns
+        cdef int64_t part_ns = self.unbroken_ns if is_cut else timeout_ns
         self.waiters += 1
         with nogil:
-            rc = shm_channel_wait(self.channel, timeout_ns)
+            rc = shm_channel_wait_or_wake(self.channel, part_ns, wake_fd)
         self.waiters -= 1
         if self.closed_because is not None:
             if self.waiters == 0:
                 self._free()
             raise ConnectionClosed(self.closed_because)
-        if rc >= 0:
+        if rc > 0 or rc == 0 and not is_cut:
+            self.unbroken_ns = FIRST_UNBROKEN_NS
             return rc
-        if rc != -EINTR:
+        if rc == -ECANCELED:
+            return 0
+        if rc < 0 and rc != -EINTR:
             raise _error(rc)
+        if rc == 0:
+            # Ever longer: each look is a wait that polling missed, and an idle worker is to cost next to nothing.
+            self.unbroken_ns = min(2 * self.unbroken_ns, MAX_UNBROKEN_NS)
         PyErr_CheckSignals()
         self._require_open()  # a signal's handler may have closed it
         return -1
@@ -263,18 +305,10 @@ cdef class Channel:
 
         Raises MessageTooLarge, and ValueError while another message is kept.
         """
-        self._require_open()
-        self._require_nothing_kept()
-        cdef Py_ssize_t length = PyBytes_GET_SIZE(message)
-        cdef int rc = shm_channel_send(self.channel, PyBytes_AS_STRING(message), length)
-        if rc == 0:
+        if self._publish(<const uint8_t *>PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message)):
             return True
-        if rc == -EAGAIN:
-            self.unsent = message
-            return False
-        if rc == -EMSGSIZE:
-            raise self._too_large(length)
-        raise _error(rc)
+        self.unsent = message
+        return False
 
     def flush(self):
         """Go on with the message that is kept. True: nothing is kept any more."""
@@ -292,7 +326,7 @@ cdef class Channel:
             return message
         cdef int64_t deadline_ns = -1 if timeout_ns < 0 else now_ns() + timeout_ns
         while True:
-            if self._wait(timeout_ns) == 0:
+            if self._wait(timeout_ns, -1) == 0:
                 return None
             if self.unsent is not None:
                 self._continue_sending()
@@ -301,6 +335,21 @@ cdef class Channel:
                 return message
             if timeout_ns >= 0:
                 timeout_ns = max(0, deadline_ns - now_ns())
+
+    def receive_or_wake(self, int wake_fd):
+        """The next message, or None as soon as the descriptor `wake_fd` is readable and none has come.
+
+        Raises PeerGone as receive does.
+        """
+        self._require_open()
+        message = self._next()
+        while message is None:
+            if self._wait(-1, wake_fd) == 0:
+                return None
+            if self.unsent is not None:
+                self._continue_sending()
+            message = self._next()
+        return message
 
     def try_receive(self):
         """The next message that has arrived in full, or None."""
@@ -313,7 +362,7 @@ cdef class Channel:
         cdef int64_t deadline_ns = -1 if timeout_ns < 0 else now_ns() + timeout_ns
         cdef int ready
         while True:
-            ready = self._wait(timeout_ns)
+            ready = self._wait(timeout_ns, -1)
             if ready >= 0:
                 return ready == 1
             if timeout_ns >= 0:
@@ -333,7 +382,7 @@ cdef class Channel:
     def park(self):
         """Park without polling first. False: there is something already, and the channel is not parked."""
         self._require_open()
-        return shm_channel_park(self.channel) == 0
+        return shm_channel_park(self.channel)
 
     def unpark(self):
         """Awake again."""

@@ -3,9 +3,14 @@
 from collections.abc import Sequence, Sized
 from typing import Any
 
-from ._binding import Channel
-from ._plain_values import PlainEncoder
+from typing_extensions import disjoint_base
 
+from ._binding import Channel
+from ._codec import Encoder
+
+__all__ = ["DirectCalls", "Unfinished"]
+
+@disjoint_base
 class Unfinished:
     @property
     def sent(self) -> bool: ...
@@ -14,9 +19,10 @@ class Unfinished:
     @property
     def began(self) -> float: ...
 
+@disjoint_base
 class DirectCalls:
     def __init__(
-        self, channel: Channel, encoder: PlainEncoder, under_way: tuple[Sized, ...], stale_after_s: float
+        self, channel: Channel, encoder: Encoder, under_way: tuple[Sized, ...], stale_after_s: float
     ) -> None: ...
     @property
     def sent(self) -> int: ...

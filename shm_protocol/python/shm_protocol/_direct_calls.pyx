@@ -12,17 +12,19 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from shm_protocol._binding cimport Channel, now_ns
-from shm_protocol._plain_values cimport PlainEncoder, read_answer
+from shm_protocol._codec cimport Encoder, read_answer
 
-from shm_protocol._plain_values import DECLINED
+from shm_protocol._codec import DECLINED
+
+__all__ = ["DirectCalls", "Unfinished"]
 
 cdef enum:
     # Answers up to so many bytes need no memory of their own.
     COPY_BYTES = 1024
     # frames._SURELY_SHORT
-    METHOD_CHARACTERS_MAX = 64
+    MAX_METHOD_CHARACTERS = 64
     # Seconds. Longer ones, and none, are the connection's.
-    TIMEOUT_MAX = 86400
+    MAX_TIMEOUT = 86400
 
 cdef object _DECLINED = DECLINED
 
@@ -51,14 +53,14 @@ cdef class DirectCalls:
     """
 
     cdef Channel channel
-    cdef PlainEncoder encoder
+    cdef Encoder encoder
     cdef tuple under_way
     cdef int64_t stale_after_ns
     cdef int64_t last_used_ns
     cdef readonly uint64_t sent
 
     def __init__(
-        self, Channel channel not None, PlainEncoder encoder not None, tuple under_way not None, double stale_after_s
+        self, Channel channel not None, Encoder encoder not None, tuple under_way not None, double stale_after_s
     ):
         self.channel = channel
         self.encoder = encoder
@@ -75,12 +77,12 @@ cdef class DirectCalls:
         cdef bint is_stale = began_ns - self.last_used_ns > self.stale_after_ns
         cdef double seconds
         self.last_used_ns = began_ns
-        if is_stale or type(method) is not str or not 0 < len(<str>method) <= METHOD_CHARACTERS_MAX:
+        if is_stale or type(method) is not str or not 0 < len(<str>method) <= MAX_METHOD_CHARACTERS:
             return _unfinished(False, None, began_ns)
         for container in self.under_way:
             if container:
                 return _unfinished(False, None, began_ns)
-        if type(timeout) is not float and type(timeout) is not int or not 0 < timeout <= TIMEOUT_MAX:
+        if type(timeout) is not float and type(timeout) is not int or not 0 < timeout <= MAX_TIMEOUT:
             return _unfinished(False, None, began_ns)
         seconds = timeout
         if type(args) is not tuple or not self.encoder.write_request(

@@ -1,10 +1,9 @@
-"""What programs use: connect() for a client that threads may share, attach() and serve() for a worker."""
+"""What programs use: connect() for a client that threads may share, attach() for a worker with a loop of its own."""
 
 from __future__ import annotations
 
-import logging
+import math
 import os
-import random
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -13,28 +12,21 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from . import config, forks, handshake
+from . import config, dialing, forks, handshake, options
+from .backoff import WAITING_MOST_S, Backoff
 from .config import Settings
-from .connection import (
-    DEFAULT_CREDIT,
-    DEFAULT_TIMEOUT_S,
-    Connection,
-    CurrentCall,
-    Peer,
-    StaleConnection,
-    Stream,
-    being_served,
-    current_call,
-)
+from .connection import Connection, StaleConnection
+from .current_call import CurrentCall, being_served, current_call
+from .decorated import exposables_of
 from .dialing import dial
-from .errors import BridgeError, Busy, ConnectionClosed, PeerGone, PeerUnavailable
-from .exposed import Exposable, Exposed
-
-logger: Final = logging.getLogger("shm_protocol")
+from .errors import BridgeError, Busy, ConnectionClosed, PeerUnavailable
+from .exposables import Exposables
+from .exposed import Exposed
+from .handshake import Peer
+from .options import DEFAULT_CREDIT, DEFAULT_TIMEOUT_S
+from .streams import Stream
 
 DEFAULT_MAX_CONNECTIONS: Final = 8
-BACKOFF_FIRST_S: Final = 0.01
-BACKOFF_MOST_S: Final = 0.5
 
 
 def connect(
@@ -42,104 +34,89 @@ def connect(
     *,
     transport: str | None = None,
     name: str | None = None,
-    timeout: float = handshake.TIMEOUT_S,
-    expose: Exposable | None = None,
+    timeout: float = handshake.HANDSHAKE_TIMEOUT_S,
+    expose: Exposables | None = None,
     max_message: int | None = None,
     ring_capacity: int | None = None,
     max_connections: int = DEFAULT_MAX_CONNECTIONS,
+    serve_unrelated: bool = False,
+    lazy: bool = False,
+    wait: float | None = None,
 ) -> Client:
     """Connect to the Node side. One connection is made at once, so that it is told at once if nobody listens.
 
     path: the acceptor's socket, else $SHM_POLYGLOT_DIR/node.sock. transport: "auto", "shm" or "socket", else
-    $SHM_POLYGLOT_TRANSPORT. name: for the peer's logs. timeout: seconds for each connect and handshake.
-    expose: what the peer may call while this side waits for an answer. max_message: bytes. ring_capacity: bytes, a
-    power of two. max_connections: how many calls may be under way at once, from as many threads.
+    $SHM_POLYGLOT_TRANSPORT. name: for the peer's logs, 1 to 128 characters, else the program's. timeout: seconds for
+    each connect and handshake. expose: what the peer may call while it serves a call of this side's. max_message:
+    bytes. ring_capacity: bytes, a power of two. max_connections: how many calls may be under way at once, from as many
+    threads.
 
-    Raises PeerUnavailable, VersionMismatch, ProtocolError, Busy, and ConfigError for a setting that cannot be.
+    serve_unrelated: also serve, while a call waits, calls that have nothing to do with it: inside the function that
+    waits, on its stack and with its locks held. A plain threading.Lock held across a call deadlocks then when such a
+    call takes it too, and one that is slow delays the answer waited for. Without it a client answers them with Busy.
+
+    lazy: make no connection now. The first call does, and raises what this function would have raised; where it fails,
+    the next call tries again. wait: seconds to wait, if need be, for a Node side that is still starting, until there is
+    a first connection: while there is no socket, or nobody listens on it, and no longer than the call lasts that makes
+    the connection. A Node side that refuses is not waited for.
+
+    Raises PeerUnavailable, VersionMismatch, ProtocolError, Busy; ConfigError for a setting that cannot be, TypeError
+    for one of another type.
     """
-    if type(max_connections) is not int or max_connections < 1:
-        raise config.ConfigError(f"max_connections={max_connections!r}: must be an int of at least 1")
-    settings = config.load(path, transport=transport, ring_capacity=ring_capacity, max_message=max_message)
-    client = Client(settings, Exposed(expose), name=name, timeout=timeout, max_connections=max_connections)
-    client.dial_first()
+    if type(max_connections) is not int:
+        raise TypeError(f"max_connections={options.shown(max_connections)}: must be an integer of at least 1")
+    if max_connections < 1:
+        raise config.ConfigError(f"max_connections={options.shown(max_connections)}: must be an integer of at least 1")
+    options.check_flag("serve_unrelated", serve_unrelated)
+    options.check_flag("lazy", lazy)
+    # Now, and not when somebody calls.
+    dialing.checked_options(name, timeout)
+    settings = config.read_settings(path, transport=transport, ring_capacity=ring_capacity, max_message=max_message)
+    client = Client(
+        settings,
+        Exposed(expose),
+        name=name,
+        timeout=timeout,
+        max_connections=max_connections,
+        serve_unrelated=serve_unrelated,
+        wait=dialing.checked_wait(wait),
+    )
+    if not lazy:
+        client.dial_first()
     return client
 
 
 def attach(
     path: str | os.PathLike[str] | None = None,
     *,
-    expose: Exposable,
+    expose: Exposables | None = None,
     transport: str | None = None,
     name: str | None = None,
-    timeout: float = handshake.TIMEOUT_S,
+    timeout: float = handshake.HANDSHAKE_TIMEOUT_S,
     max_message: int | None = None,
     ring_capacity: int | None = None,
+    serve_unrelated: bool = False,
 ) -> Connection:
-    """Connect as a worker: the Node side may call what is exposed at any time. For an event loop; see serve().
+    """Connect as a worker: the Node side may call what is exposed at any time. For an event loop; see Worker.
 
     The caller runs the connection: serve(), or poll(), serve_ready() and fileno(). It belongs to the thread that
-    called. Arguments and errors as connect().
+    called. Each call runs in an empty context, as in a new thread; one that is made for a call of ours that waits, in a
+    copy of that one's context. Arguments and errors as connect(); without serve_unrelated, calls that arrive while a
+    function waits for one of its own wait their turn. TypeError for a coroutine function, which needs connect_async().
+
+    expose: what Node may call, by default what has been decorated with @shm_protocol.expose.
     """
-    settings = config.load(path, transport=transport, ring_capacity=ring_capacity, max_message=max_message)
-    return dial(settings, role="worker", exposed=Exposed(expose), name=name, timeout=timeout)
-
-
-def serve(
-    path: str | os.PathLike[str] | None = None,
-    *,
-    expose: Exposable,
-    transport: str | None = None,
-    name: str | None = None,
-    timeout: float = handshake.TIMEOUT_S,
-    max_message: int | None = None,
-    ring_capacity: int | None = None,
-) -> None:
-    """Be a worker until Ctrl-C, then return. Where nobody listens, or the peer goes, dial again after a while.
-
-    Arguments as connect(). Raises VersionMismatch, ProtocolError when something else listens there, and ConfigError.
-    """
-    settings = config.load(path, transport=transport, ring_capacity=ring_capacity, max_message=max_message)
-    exposed = Exposed(expose)
-    backoff = Backoff()
-    complaint = ""
-    try:
-        while True:
-            try:
-                with dial(settings, role="worker", exposed=exposed, name=name, timeout=timeout) as connection:
-                    backoff.reset()
-                    complaint = ""
-                    connection.serve()
-            except (PeerUnavailable, PeerGone, Busy) as error:
-                # Once, not at every attempt.
-                if str(error) != complaint:
-                    complaint = str(error)
-                    logger.warning("%s; dialing again until it succeeds", complaint)
-                sleep(backoff.next())
-    except KeyboardInterrupt:
-        logger.info("interrupted: the worker ends")
-
-
-class Backoff:
-    """Pauses between attempts: 10 ms, doubling to 0.5 s, each shortened at random by up to half, so that many do not
-    come at once.
-    """
-
-    def __init__(self) -> None:
-        self._pause = BACKOFF_FIRST_S
-
-    def next(self) -> float:
-        """Seconds until the next attempt."""
-        pause = self._pause
-        self._pause = min(BACKOFF_MOST_S, pause * 2)
-        return pause * random.uniform(0.5, 1.0)  # noqa: S311  # not for secrets
-
-    def reset(self) -> None:
-        """An attempt has succeeded."""
-        self._pause = BACKOFF_FIRST_S
+    options.check_flag("serve_unrelated", serve_unrelated)
+    settings = config.read_settings(path, transport=transport, ring_capacity=ring_capacity, max_message=max_message)
+    exposed = Exposed(exposables_of(expose))
+    return dial(settings, role="worker", exposed=exposed, name=name, timeout=timeout, serve_unrelated=serve_unrelated)
 
 
 class ConnectionInfo(NamedTuple):
-    """One connection of a client. in_use: a call is under way on it."""
+    """One connection of a client.
+
+    transport: "shm" or "socket". peer: what the other side said of itself. in_use: whether a call is under way on it.
+    """
 
     transport: str
     peer: Peer
@@ -154,14 +131,25 @@ class Client:
     replaced by the next call. A call that may have been sent is never sent again.
 
     Dialing: a call that needs a new connection dials once. If that fails it raises PeerUnavailable at once, and so do
-    the calls of the next 10 ms, without dialing; after each further failure for twice as long, up to 0.5 s.
+    the calls of the next 10 ms, without dialing; after each further failure for twice as long, up to 0.5 s. Until there
+    is a first connection it may wait for a listener: see connect's `wait`.
 
     After a fork the child dials connections of its own.
     """
 
     def __init__(
-        self, settings: Settings, exposed: Exposed, *, name: str | None, timeout: float, max_connections: int
+        self,
+        settings: Settings,
+        exposed: Exposed,
+        *,
+        name: str | None,
+        timeout: float,
+        max_connections: int,
+        serve_unrelated: bool = False,
+        wait: float | None = None,
     ) -> None:
+        self._serve_unrelated = serve_unrelated
+        self._wait = wait  # None: or there has been a connection
         self._settings = settings
         self._exposed = exposed
         self._name = name
@@ -196,7 +184,7 @@ class Client:
             # Nothing was sent: to dial again and send is safe. Other idle ones may be stale too; each is tried once.
             pass
         finally:
-            self._release(connection)
+            self.release(connection)
         return self.call(method, *args, timeout=timeout, traceparent=traceparent)
 
     def stream(
@@ -221,9 +209,9 @@ class Client:
                     self, connection, connection.stream_with(method, args, timeout, credit, traceparent)
                 )
             except StaleConnection:
-                self._release(connection)
+                self.release(connection)
             except BaseException:
-                self._release(connection)
+                self.release(connection)
                 raise
 
     def notify(self, method: str, *args: Any, traceparent: str | None = None) -> None:
@@ -240,10 +228,13 @@ class Client:
             except StaleConnection:
                 continue
             finally:
-                self._release(connection)
+                self.release(connection)
 
-    def expose(self, functions: Exposable) -> None:
-        """Let the peer call more functions, while this side waits. Raises TypeError and ValueError, see Exposed.add."""
+    def expose(self, functions: Exposables) -> None:
+        """Let the peer call more functions while a call of this side's waits, all of these or none.
+
+        Raises TypeError for what cannot be exposed, ValueError for a name that is taken, too long or private.
+        """
         self._exposed.add(functions)
 
     def close(self) -> None:
@@ -296,7 +287,7 @@ class Client:
         """Make the first connection. Raises what dial raises."""
         with self._changed:
             self._dialing += 1
-        self._release(self._dial("connect"))
+        self.release(self._dial("connect", math.inf))
 
     def _reset_pool(self) -> None:
         self._changed = threading.Condition()
@@ -318,7 +309,9 @@ class Client:
 
     def _lease(self, method: str, timeout: float | None) -> Connection:
         """A connection for this thread alone. Raises PeerUnavailable, Busy and ConnectionClosed."""
-        deadline = None if timeout is None else monotonic() + timeout
+        # Before anything is dialed for it.
+        options.check_method(method)
+        deadline = monotonic() + options.seconds_of(timeout)
         with self._changed:
             while True:
                 if self._closed:
@@ -333,24 +326,22 @@ class Client:
                     if len(self._connections) + self._dialing < self._max_connections:
                         self._dialing += 1
                         break
-                    left = None if deadline is None else deadline - monotonic()
+                    left = None if deadline == math.inf else deadline - monotonic()
                     if left is not None and left <= 0:
                         raise Busy(f"{method}: all {self._max_connections} connections were in use for {timeout:g} s")
                     self._changed.wait(left)
                 finally:
                     self._waiting -= 1
-        return self._dial(method)
+        return self._dial(method, deadline)
 
-    def _dial(self, method: str) -> Connection:
-        """A new connection. `_dialing` counts it already."""
+    def _dial(self, method: str, deadline: float) -> Connection:
+        """A new connection. `_dialing` counts it already. deadline: of time.monotonic(), to wait for a listener."""
         try:
-            failure = self._last_failure
-            if failure is not None and monotonic() < self._failed_until:
+            failure, wait = self._last_failure, self._wait
+            if failure is not None and wait is None and monotonic() < self._failed_until:
                 raise type(failure)(f"{method}: {failure} (tried a moment ago)")
             try:
-                connection = dial(
-                    self._settings, role="client", exposed=self._exposed, name=self._name, timeout=self._dial_timeout
-                )
+                connection = self._dial_once() if wait is None else self._wait_for_listener(method, wait, deadline)
             except BridgeError as error:
                 self._last_failure = error
                 self._failed_until = monotonic() + self._backoff.next()
@@ -363,6 +354,7 @@ class Client:
         with self._changed:
             self._dialing -= 1
             self._last_failure = None
+            self._wait = None
             self._backoff.reset()
             self._last_transport = connection.transport
             if not self._closed:
@@ -371,16 +363,45 @@ class Client:
         connection.close()
         raise ConnectionClosed(f"{method}: the client has been closed")
 
-    def _release(self, connection: Connection) -> None:
+    def _dial_once(self) -> Connection:
+        return dial(
+            self._settings,
+            role="client",
+            exposed=self._exposed,
+            name=self._name,
+            timeout=self._dial_timeout,
+            serve_unrelated=self._serve_unrelated,
+        )
+
+    def _wait_for_listener(self, method: str, seconds: float, deadline: float) -> Connection:
+        began = monotonic()
+        until = min(began + seconds, deadline)
+        backoff = Backoff(WAITING_MOST_S)
+        while True:
+            try:
+                return self._dial_once()
+            except PeerUnavailable as error:
+                if not dialing.nobody_listens(error):
+                    raise
+                left = until - monotonic()
+                if left <= 0:
+                    raise dialing.waited_in_vain(error, max(0.0, until - began)) from error
+            sleep(min(backoff.next(), left))
+            if self._closed:
+                raise ConnectionClosed(f"{method}: the client has been closed")
+
+    def release(self, connection: Connection) -> None:
+        """Give a connection back."""
         if self._closed or connection.closed:
-            self._discard(connection)
+            self.discard(connection)
             return
         self._idle.append(connection)
         if self._waiting:
             with self._changed:
                 self._changed.notify()
 
-    def _discard(self, connection: Connection) -> None:
+    def discard(self, connection: Connection) -> None:
+        """Do without a connection, and close it."""
         with self._changed:
             if connection in self._connections:
                 self._connections.remove(connection)
@@ -433,10 +454,10 @@ class ClientStream(Iterator[Any]):
         # In whatever thread the collector runs: too late to tell the peer about the stream, so the connection ends.
         if self._connection is not None:
             self._connection.interrupt()
-            self._client._discard(self._connection)
+            self._client.discard(self._connection)
             self._connection = None
 
     def _release(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._client._release(connection)
+            self._client.release(connection)

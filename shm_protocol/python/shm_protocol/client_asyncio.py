@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
+from asyncio import sleep
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextvars import copy_context
 from threading import get_ident
 from time import monotonic
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self, get_args
 
-from . import config, frames, handshake
-from .connection import DEFAULT_CREDIT, DEFAULT_TIMEOUT_S, Peer
+from . import config, decorated, dialing, handshake, options
+from .backoff import WAITING_MOST_S, Backoff
+from .calls import PendingCall
+from .config import Settings
 from .connection_asyncio import LoopConnection
 from .dialing import dial_as
-from .errors import CallTimeout
-from .exposed import Exposable, Exposed
-from .handshake import Role
-from .session import Call
+from .errors import BridgeError, CallTimeout, ConnectionClosed, PeerUnavailable
+from .exposables import Exposables
+from .exposed import Exposed
+from .handshake import Peer, Role
+from .options import DEFAULT_CREDIT, DEFAULT_TIMEOUT_S
 
 
 async def connect_async(
@@ -26,31 +32,69 @@ async def connect_async(
     *,
     transport: str | None = None,
     name: str | None = None,
-    timeout: float = handshake.TIMEOUT_S,  # noqa: ASYNC109  # of the handshake, kept by the thread
-    expose: Exposable | None = None,
+    timeout: float = handshake.HANDSHAKE_TIMEOUT_S,  # noqa: ASYNC109  # of the handshake, kept by the thread
+    expose: Exposables | None = None,
     max_message: int | None = None,
     ring_capacity: int | None = None,
     role: Role = "client",
+    lazy: bool = False,
+    wait: float | None = None,
 ) -> AsyncClient:
     """Connect the running event loop to the Node side. The dial itself runs in a thread of the loop's executor.
 
     expose: what the peer may call while the client is connected; coroutine functions and asynchronous generators too.
+    By default a worker exposes what has been decorated with @shm_protocol.expose, and a client nothing.
     role: as a "worker" this side may get any call that Node makes, as a "client" those that Node makes while serving
-    this side's calls. The other arguments, and the errors, are those of connect().
+    this side's calls. lazy, wait: as connect(); a worker cannot be lazy, because it is Node that calls it. The other
+    arguments, and the errors, are those of connect().
+
+    A function that is awaited runs beside all others; one that is not runs in the loop. Each call has a copy of the
+    context in which this was called, and nothing of another call's. KeyboardInterrupt, and SystemExit raised by a
+    function itself, are told to the caller and then end the loop, as asyncio has it: asyncio.run() raises them.
     """
-    settings = config.load(path, transport=transport, ring_capacity=ring_capacity, max_message=max_message)
-    exposed = Exposed(expose)
+    if role not in get_args(Role):
+        raise TypeError(f"role={options.shown(role)}: must be 'client' or 'worker'")
+    options.check_flag("lazy", lazy)
+    if lazy and role == "worker":
+        raise config.ConfigError("lazy=True: must be False with role='worker', which Node calls once it is connected")
+    dialing.checked_options(name, timeout)
+    seconds = dialing.checked_wait(wait)
+    settings = config.read_settings(path, transport=transport, ring_capacity=ring_capacity, max_message=max_message)
+    if expose is None and role == "worker":
+        expose = decorated.functions()
+    exposed = Exposed(expose, has_loop=True)
     dial = functools.partial(dial_as, LoopConnection, settings, role=role, exposed=exposed, name=name, timeout=timeout)
-    return AsyncClient(await _dial(dial), exposed)
+    if lazy:
+        return _LazyClient(functools.partial(_dial, dial, seconds), exposed, settings)
+    return AsyncClient(await _dial(dial, seconds), exposed)
 
 
-async def _dial(dial: Callable[[], LoopConnection]) -> LoopConnection:
-    dialing = asyncio.get_running_loop().run_in_executor(None, dial)
+async def _dial(dial: Callable[[], LoopConnection], wait: float | None) -> LoopConnection:
+    """A connection. wait: seconds for a listener to come up."""
+    if wait is None:
+        return await _dial_once(dial)
+    clock = asyncio.get_running_loop().time
+    until = clock() + wait
+    backoff = Backoff(WAITING_MOST_S)
+    while True:
+        try:
+            return await _dial_once(dial)
+        except PeerUnavailable as error:
+            if not dialing.nobody_listens(error):
+                raise
+            left = until - clock()
+            if left <= 0:
+                raise dialing.waited_in_vain(error, wait) from error
+        await sleep(min(backoff.next(), left))
+
+
+async def _dial_once(dial: Callable[[], LoopConnection]) -> LoopConnection:
+    attempt = asyncio.get_running_loop().run_in_executor(None, dial)
     try:
         # A thread cannot be cancelled: it goes on until the handshake's timeout at most.
-        connection = await asyncio.shield(dialing)
+        connection = await asyncio.shield(attempt)
     except asyncio.CancelledError:
-        dialing.add_done_callback(_discard)
+        attempt.add_done_callback(_discard)
         raise
     connection.start()
     return connection
@@ -73,9 +117,9 @@ class AsyncClient:
     """
 
     def __init__(self, connection: LoopConnection, exposed: Exposed) -> None:
-        self._connection: Final = connection
-        self._exposed: Final = exposed
-        self._loop: Final = asyncio.get_running_loop()
+        self._connection = connection
+        self._exposed = exposed
+        self._loop = asyncio.get_running_loop()
 
     async def call(
         self,
@@ -123,8 +167,7 @@ class AsyncClient:
 
         Iterating raises what call raises, and TypeError if the function gives no stream.
         """
-        if type(credit) is not int or not 1 <= credit <= frames.CREDIT_MAX:
-            raise ValueError(f"credit={credit!r}: must be an int from 1 to {frames.CREDIT_MAX}")
+        options.check_credit(credit)
         return self._iterate(method, args, timeout, credit, traceparent)
 
     async def notify(self, method: str, *args: Any, traceparent: str | None = None) -> None:
@@ -144,8 +187,11 @@ class AsyncClient:
                 f"{method}: there was no room for all of it in {DEFAULT_TIMEOUT_S:g} s; it may arrive yet"
             )
 
-    def expose(self, functions: Exposable) -> None:
-        """Let the peer call more functions. Raises TypeError and ValueError, see Exposed.add."""
+    def expose(self, functions: Exposables) -> None:
+        """Let the peer call more functions, all of these or none.
+
+        Raises TypeError for what cannot be exposed, ValueError for a name that is taken, too long or private.
+        """
         self._exposed.add(functions)
 
     async def leave(self, timeout: float) -> None:  # noqa: ASYNC109  # of what is served, which goes on
@@ -156,7 +202,7 @@ class AsyncClient:
         waits in vain for its own end: let a task of the program's do it. Safe to call twice. Raises PeerGone when the
         peer goes first.
         """
-        await self._connection.leave_in_loop(timeout)
+        await self._connection.leave(timeout)
 
     def close(self) -> None:
         """End the connection. Calls under way fail, here with ConnectionClosed, at the peer with PeerGone.
@@ -165,11 +211,20 @@ class AsyncClient:
         there it is `loop.call_soon_threadsafe(client.close)`.
         """
         if not self._connection.closed and self._connection.owner != get_ident():
-            raise RuntimeError(
-                f"{self!r} belongs to the event loop of thread {self._connection.owner}, and was closed in thread "
-                f"{get_ident()}; use loop.call_soon_threadsafe(client.close)"
-            )
+            self._refuse_to_close(self._connection.owner)
         self._connection.close()
+
+    def _refuse_to_close(self, owner: int) -> NoReturn:
+        raise RuntimeError(
+            f"{self!r} belongs to the event loop of thread {owner}, and was closed in thread {get_ident()}; "
+            "use loop.call_soon_threadsafe(client.close)"
+        )
+
+    async def wait_closed(self) -> BridgeError:
+        """Wait until the connection has ended, and return why: PeerGone, ProtocolError, or ConnectionClosed where this
+        side has closed it.
+        """
+        return await self._connection.wait_closed()
 
     @property
     def transport(self) -> str:
@@ -210,11 +265,11 @@ class AsyncClient:
         timeout: float | None,  # noqa: ASYNC109  # as in call
         traceparent: str | None,
         credit: int = 0,
-    ) -> tuple[Call, float, float]:
+    ) -> tuple[PendingCall, float, float]:
         """The call, sent; its deadline by the loop's clock, and the seconds until then."""
         connection = self._connection
         connection.require_usable(method)
-        meta, seconds = connection.make_meta(method, timeout, traceparent)
+        meta, seconds = connection.make_meta(method, timeout, traceparent, tells_no_limit=not credit)
         if credit:
             meta["stream"] = credit
         deadline = self._loop.time() + seconds
@@ -233,8 +288,8 @@ class AsyncClient:
         credit: int,
         traceparent: str | None,
     ) -> AsyncGenerator[Any, None]:
-        connection = self._connection
         call, deadline, seconds = await self._begin(method, args, timeout, traceparent, credit)
+        connection = self._connection
         items = call.items
         assert items is not None
         # In halves: granting each item would double the messages, granting all at the end would stall the sender.
@@ -259,4 +314,127 @@ class AsyncClient:
         if call.error is not None:
             raise call.error
         if call.result is not None:
-            raise TypeError(f"{method} gives no stream but a value; use call()")
+            raise TypeError(f"{method} gave a value, not a stream: use call()")
+
+
+class _LazyClient(AsyncClient):
+    """An AsyncClient that connects at its first call. What that adds to a call, it adds here alone."""
+
+    _connection: LoopConnection  # once it is there
+
+    def __init__(self, dial: Callable[[], Awaitable[LoopConnection]], exposed: Exposed, settings: Settings) -> None:
+        # Not AsyncClient's, which takes the connection that there is not yet.
+        self._dial: Final = dial
+        self._exposed = exposed
+        self._settings: Final = settings
+        self._loop = asyncio.get_running_loop()
+        self._owner: Final = get_ident()
+        # Of what is served, as in connect_async: not of whichever call happens to be the first.
+        self._context: Final = copy_context()
+        self._dialing: asyncio.Task[None] | None = None
+        self._is_connected = False
+        self._was_closed = False
+
+    async def notify(self, method: str, *args: Any, traceparent: str | None = None) -> None:
+        await self._connect(method, DEFAULT_TIMEOUT_S)
+        await super().notify(method, *args, traceparent=traceparent)
+
+    async def leave(self, timeout: float) -> None:  # noqa: ASYNC109  # as in AsyncClient.leave
+        self._require_connected()
+        await super().leave(timeout)
+
+    def close(self) -> None:
+        if self._is_connected:
+            super().close()
+            return
+        if not self._was_closed and self._owner != get_ident():
+            self._refuse_to_close(self._owner)
+        self._was_closed = True
+        if self._dialing is not None and not self._loop.is_closed():
+            self._dialing.cancel()
+
+    async def wait_closed(self) -> BridgeError:
+        self._require_connected()
+        return await super().wait_closed()
+
+    @property
+    def transport(self) -> str:
+        """Before there is a connection, what was asked for."""
+        return super().transport if self._is_connected else self._settings.transport
+
+    @property
+    def peer(self) -> Peer:
+        self._require_connected()
+        return super().peer
+
+    @property
+    def closed(self) -> bool:
+        return super().closed if self._is_connected else self._was_closed
+
+    @property
+    def stats(self) -> dict[str, int]:
+        self._require_connected()
+        return super().stats
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else self.transport if self._is_connected else "not connected yet"
+        return f"<AsyncClient of {self._settings.path}, {state}>"
+
+    def _require_connected(self) -> None:
+        if self._was_closed:
+            raise ConnectionClosed("the client has been closed")
+        if not self._is_connected:
+            raise PeerUnavailable(f"{self!r}: a lazy client connects at its first call")
+
+    async def _begin(
+        self,
+        method: str,
+        args: Sequence[Any],
+        timeout: float | None,  # noqa: ASYNC109  # as in call
+        traceparent: str | None,
+        credit: int = 0,
+    ) -> tuple[PendingCall, float, float]:
+        await self._connect(method, timeout)
+        return await super()._begin(method, args, timeout, traceparent, credit)
+
+    async def _connect(self, method: str, timeout: float | None) -> None:  # noqa: ASYNC109  # as in call
+        """Have a connection. All who call at once wait for the same attempt; whoever calls later makes another."""
+        if self._is_connected:
+            return
+        # Before anything is dialed for it.
+        options.check_method(method)
+        seconds = options.seconds_of(timeout)
+        if self._was_closed:
+            raise ConnectionClosed(f"{method}: the client has been closed")
+        running = asyncio.get_running_loop()
+        if running is not self._loop:
+            raise RuntimeError(f"{method}: {self!r} belongs to {self._loop!r} and was used in {running!r}")
+        attempt = self._dialing
+        if attempt is None:
+            attempt = self._dialing = self._loop.create_task(self._dial_first(), context=self._context)
+            attempt.add_done_callback(_look_at)
+        # Whoever is cancelled meanwhile takes nothing from the others.
+        await asyncio.wait({attempt}, timeout=None if seconds == math.inf else seconds)
+        if not attempt.done():
+            raise CallTimeout(f"{method}: there was no connection within its deadline; it was not sent")
+        if attempt.cancelled():
+            raise ConnectionClosed(f"{method}: the client has been closed")
+        error = attempt.exception()
+        if isinstance(error, BridgeError):
+            # One for each: an exception has one traceback.
+            raise type(error)(str(error)) from error
+        if error is not None:
+            raise error
+
+    async def _dial_first(self) -> None:
+        try:
+            self._connection = await self._dial()
+            self._is_connected = True
+        finally:
+            self._dialing = None
+
+
+def _look_at(attempt: asyncio.Task[None]) -> None:
+    """Else asyncio reports an error that nobody waited for."""
+    if not attempt.cancelled():
+        attempt.exception()

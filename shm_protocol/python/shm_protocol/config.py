@@ -1,11 +1,13 @@
-"""What the environment sets (the table in README.md), checked.
+"""What the environment sets (the table in README.md), checked. The same names, limits and sentences as in TypeScript.
 
 Every function takes its default from here; an argument wins over the environment.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +17,21 @@ from typing import Final, Literal, cast, get_args
 TransportChoice = Literal["auto", "shm", "socket"]
 
 SOCKET_NAME: Final = "node.sock"
-RING_BYTES_MIN: Final = 4 * 1024
-RING_BYTES_MAX: Final = 256 * 1024 * 1024
-RING_BYTES_DEFAULT: Final = 256 * 1024
-MAX_MESSAGE_MIN: Final = 1024
-MAX_MESSAGE_MAX: Final = 2**32 - 1
+MAX_SOCKET_PATH_BYTES: Final = 107
+"""`sun_path` has 108 bytes, the last of which is zero (unix(7))."""
+MIN_RING_BYTES: Final = 4 * 1024
+MAX_RING_BYTES: Final = 256 * 1024 * 1024
+DEFAULT_RING_BYTES: Final = 256 * 1024
+MIN_MAX_MESSAGE: Final = 1024
+MAX_MAX_MESSAGE: Final = 2**32 - 1
 """Lengths on the wire are u32."""
-MAX_MESSAGE_DEFAULT: Final = 64 * 1024 * 1024
-SPIN_US_MAX: Final = 1_000_000
+DEFAULT_MAX_MESSAGE: Final = 64 * 1024 * 1024
+MAX_SPIN_US: Final = 1_000_000
+
+_MAX_SHOWN_CHARACTERS: Final = 100
+"""So much of a value is shown in an error."""
+_DIGITS: Final = re.compile(r"[0-9]{1,15}")
+"""No limit has more than ten of them."""
 
 
 class ConfigError(ValueError):
@@ -40,11 +49,11 @@ class Settings:
     path: Path
     transport: TransportChoice = "auto"
     spin_us: int | None = None
-    ring_bytes: int = RING_BYTES_DEFAULT
-    max_message: int = MAX_MESSAGE_DEFAULT
+    ring_bytes: int = DEFAULT_RING_BYTES
+    max_message: int = DEFAULT_MAX_MESSAGE
 
 
-def load(
+def read_settings(
     path: str | os.PathLike[str] | None = None,
     *,
     transport: str | None = None,
@@ -52,38 +61,67 @@ def load(
     max_message: int | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """The settings in force: each argument, or else the environment, or else the default. Raises ConfigError."""
-    choice = transport if transport is not None else environment.get("SHM_POLYGLOT_TRANSPORT", "auto")
-    if choice not in get_args(TransportChoice):
-        source = "transport" if transport is not None else "SHM_POLYGLOT_TRANSPORT"
-        raise ConfigError(f"{source}={choice!r}: must be auto, shm or socket")
-    spin = environment.get("SHM_POLYGLOT_SPIN_US", "")
-    ring_bytes = _number(
-        "ring_capacity", ring_capacity, "SHM_POLYGLOT_RING_BYTES", environment, RING_BYTES_MIN, RING_BYTES_MAX
-    )
-    if ring_bytes is not None and ring_bytes & (ring_bytes - 1):
-        source = "ring_capacity" if ring_capacity is not None else "SHM_POLYGLOT_RING_BYTES"
-        raise ConfigError(f"{source}={ring_bytes}: must be a power of two")
-    message = _number(
-        "max_message", max_message, "SHM_POLYGLOT_MAX_MESSAGE", environment, MAX_MESSAGE_MIN, MAX_MESSAGE_MAX
-    )
+    """The settings in force: each argument, or else the environment, or else the default.
+
+    A variable that an argument wins over is not looked at; one that is empty counts as unset. Raises ConfigError.
+    """
+    if transport is not None:
+        choice = checked_transport("transport", transport)
+    else:
+        choice = checked_transport("SHM_POLYGLOT_TRANSPORT", environment.get("SHM_POLYGLOT_TRANSPORT") or "auto")
+    spin_us = _integer(environment, "SHM_POLYGLOT_SPIN_US", 0, MAX_SPIN_US)
+    if ring_capacity is not None:
+        ring_bytes = checked_ring_bytes("ring_capacity", shown(ring_capacity), ring_capacity)
+    elif text := environment.get("SHM_POLYGLOT_RING_BYTES"):
+        ring_bytes = checked_ring_bytes("SHM_POLYGLOT_RING_BYTES", shown(text), whole_number(text))
+    else:
+        ring_bytes = DEFAULT_RING_BYTES
+    if max_message is not None:
+        message: int | None = checked_integer(
+            "max_message", shown(max_message), max_message, MIN_MAX_MESSAGE, MAX_MAX_MESSAGE
+        )
+    else:
+        message = _integer(environment, "SHM_POLYGLOT_MAX_MESSAGE", MIN_MAX_MESSAGE, MAX_MAX_MESSAGE)
+    socket_path = Path(path) if path is not None else directory(environment) / SOCKET_NAME
+    check_socket_path(socket_path)
     return Settings(
-        path=Path(path) if path is not None else default_directory(environment) / SOCKET_NAME,
-        transport=cast("TransportChoice", choice),
-        spin_us=_number("", None, "SHM_POLYGLOT_SPIN_US", environment, 0, SPIN_US_MAX) if spin else None,
-        ring_bytes=ring_bytes if ring_bytes is not None else RING_BYTES_DEFAULT,
-        max_message=message if message is not None else MAX_MESSAGE_DEFAULT,
+        path=socket_path,
+        transport=choice,
+        spin_us=spin_us,
+        ring_bytes=ring_bytes,
+        max_message=message if message is not None else DEFAULT_MAX_MESSAGE,
     )
+
+
+def directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """$SHM_POLYGLOT_DIR, else default_directory. Raises ConfigError for a relative one."""
+    given = environment.get("SHM_POLYGLOT_DIR")
+    if not given:
+        return default_directory(environment)
+    if not given.startswith("/"):
+        raise ConfigError(f"SHM_POLYGLOT_DIR={shown(given)}: must be an absolute path")
+    return Path(given)
 
 
 def default_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """$SHM_POLYGLOT_DIR, else a directory of this user's under $XDG_RUNTIME_DIR or /tmp."""
-    if directory := environment.get("SHM_POLYGLOT_DIR"):
-        return Path(directory)
-    runtime = environment.get("XDG_RUNTIME_DIR")
-    if runtime and Path(runtime).is_dir():
-        return Path(runtime) / "shm-polyglot"
+    """A directory of this user's under $XDG_RUNTIME_DIR or /tmp."""
+    runtime = Path(environment.get("XDG_RUNTIME_DIR", ""))
+    # A relative one is to be ignored, says its specification.
+    if runtime.is_absolute() and runtime.is_dir():
+        return runtime / "shm-polyglot"
     return Path(f"/tmp/shm-polyglot-{os.getuid()}")  # noqa: S108  # private: made with mode 0700 and checked
+
+
+def check_socket_path(path: Path) -> None:
+    """Raise ConfigError for a path that cannot be a Unix socket's."""
+    if "\0" in str(path):
+        raise ConfigError("the socket's path must have no zero byte")
+    size = len(os.fsencode(path))
+    if size > MAX_SOCKET_PATH_BYTES:
+        raise ConfigError(
+            f"the socket's path has {size} bytes and must have at most {MAX_SOCKET_PATH_BYTES}: {path}; "
+            "set SHM_POLYGLOT_DIR to a shorter directory on both sides"
+        )
 
 
 def check_directory(directory: Path) -> None:
@@ -94,7 +132,7 @@ def check_directory(directory: Path) -> None:
     if status.st_uid != os.geteuid():
         raise PermissionError(f"{directory} belongs to the user {status.st_uid}, not to {os.geteuid()}")
     if not stat.S_ISDIR(status.st_mode):
-        raise PermissionError(f"{directory} is no directory")
+        raise NotADirectoryError(f"{directory} is not a directory")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise PermissionError(
             f"{directory} has mode {stat.S_IMODE(status.st_mode):04o}: others may enter; chmod 700 {directory}"
@@ -103,9 +141,11 @@ def check_directory(directory: Path) -> None:
 
 def check_socket(path: Path) -> None:
     """Raise PermissionError if others could connect to the socket `path`, or if it is not this user's;
-    FileNotFoundError if it is missing.
+    FileNotFoundError if it is missing, FileExistsError if it is a symbolic link.
     """
     status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        raise FileExistsError(f"{path} is a symbolic link, which is not followed: remove it, or name what it points to")
     if status.st_uid != os.geteuid():
         raise PermissionError(f"{path} belongs to the user {status.st_uid}, not to {os.geteuid()}")
     # To connect takes the right to write. A listener sets 0600 as soon as it listens; until then the umask does.
@@ -115,16 +155,42 @@ def check_socket(path: Path) -> None:
         )
 
 
-def _number(
-    argument: str, given: int | None, variable: str, environment: Mapping[str, str], least: int, most: int
-) -> int | None:
-    if given is not None:
-        if type(given) is not int or not least <= given <= most:
-            raise ConfigError(f"{argument}={given!r}: must be an int from {least} to {most}")
-        return given
-    text = environment.get(variable, "")
-    if not text:
-        return None
-    if not text.isascii() or not text.isdigit() or not least <= int(text[:20]) <= most:
-        raise ConfigError(f"{variable}={text!r}: must be a whole number from {least} to {most}")
-    return int(text)
+def checked_transport(name: str, value: object) -> TransportChoice:
+    """What is to be used. Raises ConfigError."""
+    if type(value) is not str or value not in get_args(TransportChoice):
+        raise ConfigError(f"{name}={shown(value)}: must be auto, shm or socket")
+    return cast("TransportChoice", value)
+
+
+def _integer(environment: Mapping[str, str], name: str, least: int, most: int) -> int | None:
+    text = environment.get(name)
+    return checked_integer(name, shown(text), whole_number(text), least, most) if text else None
+
+
+def checked_integer(name: str, given: str, value: object, least: int, most: int) -> int:
+    """An integer from `least` to `most`; given: as it is shown. Raises ConfigError."""
+    if type(value) is not int or not least <= value <= most:
+        raise ConfigError(f"{name}={given}: must be an integer from {least} to {most}")
+    return value
+
+
+def checked_ring_bytes(name: str, given: str, value: object) -> int:
+    """The capacity of a ring. Raises ConfigError."""
+    if type(value) is not int or not MIN_RING_BYTES <= value <= MAX_RING_BYTES or value & (value - 1):
+        raise ConfigError(f"{name}={given}: must be a power of two from {MIN_RING_BYTES} to {MAX_RING_BYTES}")
+    return value
+
+
+def whole_number(text: str) -> int | None:
+    """Decimal digits and nothing else; int() takes much more."""
+    return int(text) if _DIGITS.fullmatch(text) else None
+
+
+def shown(value: object) -> str:
+    """A value printable in any terminal, a text in quotes, and no longer than is of use."""
+    if isinstance(value, str):
+        return json.dumps(value[:_MAX_SHOWN_CHARACTERS] + "..." if len(value) > _MAX_SHOWN_CHARACTERS else value)
+    if type(value) is int and value.bit_length() > 128:
+        return f"(an int of {value.bit_length()} bits)"
+    # Another's repr() may do anything.
+    return repr(value) if type(value) in (int, float, bool) else f"(a {type(value).__name__})"

@@ -7,39 +7,34 @@ spin budget lasts. Then, and whenever nobody waits for an answer, it is parked, 
 from __future__ import annotations
 
 import asyncio
-import inspect
+import logging
 import math
-from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import Context, copy_context
 from pathlib import Path
 from threading import get_ident
 from typing import Any, Final, NoReturn
 
-from . import frames
-from .connection import (
-    READ_AHEAD_WHILE_SERVING,
-    Connection,
-    Peer,
-    _is_stream,
-    being_served,
-    logger,
-)
-from .errors import BridgeError, CallTimeout, ConnectionClosed, EncodeError, MessageTooLarge, PeerGone
+from . import forks, frames, link, options
+from .calls import PendingCall, ServedCall
+from .current_call import being_served, served_here
+from .errors import BridgeError, CallTimeout, ConnectionClosed, MessageTooLarge, PeerGone, ProtocolError
 from .exposed import Exposed
-from .handshake import Role
-from .session import OUTSTANDING_MAX, Call, Request
-from .transport import MessageTransport
+from .handshake import Peer, Role
+from .link import READ_AHEAD_WHILE_SERVING, Link
+from .log import log_plainly
+from .nesting import make_meta
+from .options import DEFAULT_CREDIT, DEFAULT_TIMEOUT_S
+from .serving_asyncio import LoopServing
+from .session import ended_for
+from .transports.transport import MessageTransport
 
 STARTS_PER_TURN: Final = 16
 """Functions that are started, and items of their streams that are sent, before the rest of the loop gets its turn."""
 
-ITEMS_PER_TURN: Final = 64
-"""Items that an asynchronous iterator sends before the rest of the loop gets its turn, if it never waits itself."""
 
-_END: Final = object()
-
-
-class LoopConnection(Connection):
+class LoopConnection:
     """A connection of one event loop and its thread. Made by dialing.dial_as, in any thread; start() gives it its loop.
 
     A function that returns an awaitable, or an asynchronous iterator where a stream is wanted, is served by a task of
@@ -50,84 +45,134 @@ class LoopConnection(Connection):
     _context: Context  # of the functions served: not of whichever call of ours happened to wake us
     _descriptor: int
 
-    def __init__(self, transport: MessageTransport, *, exposed: Exposed, role: Role, peer: Peer, path: Path) -> None:
-        super().__init__(transport, exposed=exposed, role=role, peer=peer, path=path)
+    def __init__(
+        self,
+        transport: MessageTransport,
+        *,
+        exposed: Exposed,
+        role: Role,
+        peer: Peer,
+        path: Path,
+        whose: str = "",
+    ) -> None:
+        self.role: Final = role
+        self.peer: Final = peer
+        self.path: Final = path
+        self.owner = get_ident()
+        self._link: Final = Link(transport, "served", whose)
+        self._serving: Final = LoopServing(self._link, exposed, self)
+        self._transport: Final = transport
+        self._session: Final = self._link.session
+        self._is_started = False
         self._has_turn = False  # one is due
         self._watches_room = False
         self._room_waiters: list[asyncio.Future[None]] = []
-        self._credit_waiters: dict[int, asyncio.Future[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()  # a loop keeps no task alive
         self._leave_waiters: list[asyncio.Future[None]] = []
+        self._end_waiters: list[asyncio.Future[None]] = []
+        forks.register(self)
 
     def start(self) -> None:
         """Belong to the running loop and its thread from now on."""
         self.owner = get_ident()
         self._loop = asyncio.get_running_loop()
+        self._is_started = True
         self._context = copy_context()
         self._context.run(being_served.set, None)
-        self._descriptor = self.fileno()
+        self._serving.start(self._loop, self._context)
+        self._descriptor = self._transport.fileno()
         self._context.run(self._loop.add_reader, self._descriptor, self._on_readable)
-        self._wake_up()
+        try:
+            # What is exposed is named before whoever has connected goes on.
+            self._link.flush()
+        except BridgeError as error:
+            self.end_for(error)
+        self.wake_up()
 
     # For whoever calls.
 
     def require_usable(self, method: str) -> None:
         """Raise ConnectionClosed after the end and in a forked child, RuntimeError outside of the loop."""
-        if self._ended is not None:
-            raise ConnectionClosed(f"{method}: {self._ended}")
+        if self.closed:
+            raise ConnectionClosed(f"{method}: {self._link.ended}")
         running = asyncio.get_running_loop()
         if running is not self._loop:
             raise RuntimeError(f"{method}: {self!r} belongs to {self._loop!r} and was used in {running!r}")
 
-    def make_meta(self, method: str, timeout: float | None, traceparent: str | None) -> tuple[dict[str, Any], float]:
+    def make_meta(
+        self, method: str, timeout: float | None, traceparent: str | None, *, tells_no_limit: bool = False
+    ) -> tuple[dict[str, Any], float]:
         """What a request tells beside its arguments, and the seconds to wait. Made while serving a call that came by
         this connection, it belongs to that one's chain.
         """
-        current: Request | None = None
-        serving = being_served.get()
+        current: ServedCall | None = None
+        served = served_here()
         # A task may outlive the call that it was made in.
-        if serving is not None and serving[0] is self and serving[1].running:
-            current = serving[1]
-        return self._make_meta(current, method, timeout, traceparent)
+        if served is not None and served[0] is self and served[1].running:
+            current = served[1]
+        return make_meta(current, method, timeout, traceparent, tells_no_limit=tells_no_limit)
 
-    def send_request(self, method: str, args: Sequence[Any], meta: dict[str, Any], credit: int = 0) -> Call:
+    def send_request(self, method: str, args: Sequence[Any], meta: dict[str, Any], credit: int = 0) -> PendingCall:
         """Send a request. Raises EncodeError, Busy and MessageTooLarge, and then nothing was sent."""
         call_id, message = self._session.start(method, args, meta or None)
         call = self._session.track(call_id, method, credit)
         try:
-            self._post(message)
+            self._link.post(message)
         except BaseException as error:
             self._abandon(call_id, method, error)
             raise
+        self.wake_up()
         return call
 
     def send_notification(self, method: str, args: Sequence[Any], meta: dict[str, Any]) -> None:
         """Send a notification. Raises EncodeError and MessageTooLarge, and then nothing was sent."""
-        message = frames.encode_notification(self._session.packer, method, args, meta or None)
+        message = frames.encode_notification(self._session.encoder, method, args, meta or None)
         try:
-            self._post(message)
+            self._link.post(message)
         except BridgeError as error:
-            self._end_for(error)
+            self.end_for(error)
             raise
+        self.wake_up()
 
-    def grant(self, call: Call, items: int) -> None:
+    def name_exposed(self, names: Sequence[str]) -> None:
+        """See exposed.Namer."""
+        if self.closed:
+            return
+        is_owner = self._is_started and self.owner == get_ident()
+        try:
+            self._link.name(names, is_owner=is_owner)
+        except BridgeError as error:
+            # What is exposed stays so; whoever uses the connection next is told of its end.
+            self.end_for(error)
+        if is_owner:
+            self.wake_up()
+        elif self._is_started:
+            # A loop that has been closed tells nobody anything.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self.wake_up)
+
+    def grant(self, call: PendingCall, items: int) -> None:
         """Let the peer send more items of a stream."""
         try:
-            self._post(self._session.grant(call, items))
+            self._link.post(self._session.grant(call, items))
         except BridgeError as error:
             # The items that have come are still given out; the error follows them.
-            self._end_for(error)
+            self.end_for(error)
+        self.wake_up()
 
-    def count_call(self, call: Call, began: float) -> None:
+    def count_call(self, call: PendingCall, began: float) -> None:
         """A call that began at `began` seconds of time.monotonic() is awaited no more."""
-        self._count_call(began, not call.done or call.error is not None)
+        self._transport.count_call(began, not call.done or call.error is not None)
 
-    def give_up(self, call: Call) -> None:
+    def give_up(self, call: PendingCall) -> None:
         """Want the answer no more, and tell the peer, unless there is one already."""
-        if not call.done and self._ended is None:
-            self._post(self._session.forget(call.id))
+        try:
+            self._link.forget(call)
+        except BridgeError as error:
+            self.end_for(error)
+            raise
+        self.wake_up()
 
-    async def wait_for(self, call: Call, deadline: float) -> None:
+    async def wait_for(self, call: PendingCall, deadline: float) -> None:
         """Return when something has come for the call, and at the deadline, a time of the loop's clock."""
         future: asyncio.Future[None] = self._loop.create_future()
         call.wake = lambda: self._resolve(future)
@@ -140,42 +185,107 @@ class LoopConnection(Connection):
         """Return when all that had to wait has been sent. False: the deadline has passed. Raises PeerGone, or
         ConnectionClosed, if the connection ends first.
         """
-        while not self._clear:
+        while not self._link.clear:
             if self._loop.time() >= deadline:
                 return False
             future: asyncio.Future[None] = self._loop.create_future()
             self._room_waiters.append(future)
             await self._until(future, deadline)
-            if self._ended is not None:
-                raise _named(self._ended, method)
+            if self.closed:
+                self._raise_ended(method)
         return True
 
-    async def leave_in_loop(self, timeout: float) -> None:  # noqa: ASYNC109  # as in leave
+    async def leave(self, timeout: float) -> None:  # noqa: ASYNC109  # as in AsyncClient.leave
         """Have the peer send no new calls, and serve those it had sent before it knew, to the end of their tasks.
 
         timeout: seconds; CallTimeout when there is still something to serve then. Raises PeerGone, or ConnectionClosed,
         if the connection ends first.
         """
         self.require_usable("leave")
-        deadline = self._loop.time() + timeout
-        self._begin_to_leave()
+        seconds = options.finite_seconds_of(timeout)
+        deadline = self._loop.time() + seconds
+        try:
+            self._link.begin_to_leave()
+        except BridgeError as error:
+            self.end_for(error)
+            raise
+        self.wake_up()
         while not self._has_served_all():
             if self._loop.time() >= deadline:
-                raise CallTimeout(f"{self!r} was still serving {timeout:g} s after it began to leave")
+                raise CallTimeout(f"{self!r} was still serving {seconds:g} s after it began to leave")
             future: asyncio.Future[None] = self._loop.create_future()
             self._leave_waiters.append(future)
             await self._until(future, deadline)
-            if self._ended is not None:
-                raise _named(self._ended, "leave")
+            if self.closed:
+                self._raise_ended("leave")
+
+    async def wait_closed(self) -> BridgeError:
+        """Wait until the connection has ended, and return why."""
+        if self._link.ended is None:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._end_waiters.append(future)
+            await future
+        assert self._link.ended is not None
+        return self._link.ended
 
     def _has_served_all(self) -> bool:
-        return not self._tasks and super()._has_served_all()
+        return not self._serving.tasks and self._link.has_served_all()
 
-    # What would stop the loop.
+    # State.
 
-    def leave(self, timeout: float) -> NoReturn:
+    @property
+    def transport(self) -> str:
+        """What the messages travel on: "shm" or "socket"."""
+        return self._transport.kind
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended or been closed."""
+        return self._link.ended is not None
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """See Connection.stats."""
+        return {**self._transport.stats(), "served": self._serving.served, **self._session.stats()}
+
+    def close(self) -> None:
+        """End the connection. Safe to call twice."""
+        self._end(ConnectionClosed("the connection has been closed"))
+
+    def interrupt(self) -> None:
+        """close() for another thread than the owner."""
+        self._transport.interrupt("the connection has been closed by another thread")
+
+    def __repr__(self) -> str:
+        state = "ended" if self.closed else self.transport
+        return f"<LoopConnection {state} to {self.peer.name!r} as {self.role}>"
+
+    def after_fork_in_child(self) -> None:
+        """See forks.py."""
+        self._link.end_in_child()
+
+    # What would stop the loop. A served function may try each, by current_call().connection.
+
+    def call(
+        self, method: str, *args: Any, timeout: float | None = DEFAULT_TIMEOUT_S, traceparent: str | None = None
+    ) -> NoReturn:
         """Raises RuntimeError."""
-        self._refuse_waiting("leave")
+        self._refuse_waiting(method)
+
+    def stream(
+        self,
+        method: str,
+        *args: Any,
+        timeout: float | None = None,
+        credit: int = DEFAULT_CREDIT,
+        traceparent: str | None = None,
+    ) -> NoReturn:
+        """Raises RuntimeError."""
+        self._refuse_waiting(method)
+
+    def notify(self, method: str, *args: Any, traceparent: str | None = None) -> NoReturn:
+        """Raises RuntimeError."""
+        self._refuse_waiting(method)
 
     def call_with(self, method: str, args: Sequence[Any], timeout: float | None, traceparent: str | None) -> NoReturn:
         """Raises RuntimeError."""
@@ -199,9 +309,9 @@ class LoopConnection(Connection):
 
     # The loop.
 
-    def _wake_up(self) -> None:
-        """Have a turn soon."""
-        if not self._has_turn and self._ended is None:
+    def wake_up(self) -> None:
+        """Have a turn soon: sending ends a park."""
+        if not self._has_turn and not self.closed:
             self._has_turn = True
             self._loop.call_soon(self._on_turn, context=self._context)
 
@@ -210,11 +320,14 @@ class LoopConnection(Connection):
         self._take_turn()
 
     def _on_readable(self) -> None:
+        if self.closed:
+            return
         try:
-            self.unpark()
-        except BridgeError:
+            self._link.unpark()
+        except BridgeError as error:
             # If it ended the connection, whoever waits has been told.
-            if self._ended is None:
+            self.end_for(error)
+            if not link.ends(error):
                 raise
             return
         self._take_turn()
@@ -226,44 +339,43 @@ class LoopConnection(Connection):
         self._resolve(future)
 
     def _take_turn(self) -> None:
-        if self._ended is not None:
+        if self.closed:
             return
         again = True
         try:
             again = self._do_what_there_is()
-        except BridgeError:
-            if self._ended is None:
+        except BridgeError as error:
+            self.end_for(error)
+            if not link.ends(error):
                 raise
         finally:
             # Even if something raised, such as a logger or a function that exits: the others must go on.
             if again:
-                self._wake_up()
+                self.wake_up()
             self._tell_leavers()
 
     def _do_what_there_is(self) -> bool:
         """Send, take and start. False: there is nothing to do until the socket says so."""
         # Where nobody waits for an answer, polling would only keep the processor from others.
-        state = self.poll() if self._session.pending else ("parked" if self.park() else "ready")
+        link = self._link
+        state = link.poll() if self._session.pending else ("parked" if link.park() else "ready")
         if state == "ready":
             self._serve_some()
-        if self._kind == "socket":
+        if self.transport == "socket":
             self._watch_room(self._transport.sending)
             return state == "ready"
         return state != "parked"
 
     def _serve_some(self) -> None:
-        try:
-            # Full: what has arrived is read all the same, so that the peer can go on.
-            has_read = self._read_ahead(*READ_AHEAD_WHILE_SERVING) if self._flush() else self._read_ahead()
-            started = 0
-            while started < STARTS_PER_TURN and self._flush() and self._start_next():
-                started += 1
-            if self._peer_left and not has_read and not started:
-                raise PeerGone("the peer has closed the connection")
-        except BridgeError as error:
-            self._end_for(error)
-            raise
-        if self._clear:
+        link = self._link
+        # Full: what has arrived is read all the same, so that the peer can go on.
+        has_read = link.read_ahead(*READ_AHEAD_WHILE_SERVING) if link.flush() else link.read_ahead()
+        started = 0
+        while started < STARTS_PER_TURN and link.flush() and self._serving.start_next():
+            started += 1
+        if link.peer_left and not has_read and not started:
+            raise PeerGone("the peer has closed the connection")
+        if link.clear:
             self._tell_room()
 
     def _watch_room(self, wanted: bool) -> None:
@@ -275,15 +387,6 @@ class LoopConnection(Connection):
                 self._context.copy().run(self._loop.add_writer, self._descriptor, self._take_turn)
             else:
                 self._loop.remove_writer(self._descriptor)
-
-    def _post(self, message: bytes) -> None:
-        super()._post(message)
-        # Sending ends a park.
-        self._wake_up()
-
-    def _post_answer(self, request: Request, result: object) -> None:
-        super()._post_answer(request, result)
-        self._wake_up()
 
     async def _until(self, future: asyncio.Future[None], deadline: float) -> None:
         timer = None
@@ -304,159 +407,52 @@ class LoopConnection(Connection):
         for future in waiters:
             self._resolve(future)
 
+    def has_served(self) -> None:
+        """A call has been served to its end, in a task."""
+        self._tell_leavers()
+        self.wake_up()
+
     def _tell_leavers(self) -> None:
         waiters, self._leave_waiters = self._leave_waiters, []
         for future in waiters:
             self._resolve(future)
 
+    # The end.
+
+    def end_for(self, error: BridgeError) -> None:
+        """End the connection if `error` means that it cannot go on."""
+        if link.ends(error):
+            self._end(error)
+
+    def _abandon(self, call_id: int, method: str, error: BaseException) -> None:
+        """A call ends before it has been sent in full."""
+        if isinstance(error, MessageTooLarge):
+            self._session.pending.pop(call_id, None)
+            return
+        if isinstance(error, BridgeError):
+            self.end_for(error)
+        if not self.closed:
+            self._link.post(self._session.forget(call_id))
+            self.wake_up()
+        if link.ends(error):
+            raise ended_for(method, error) from error  # type: ignore[arg-type]  # it is one
+
+    def _raise_ended(self, method: str) -> NoReturn:
+        assert self._link.ended is not None
+        raise ended_for(method, self._link.ended)
+
     def _end(self, reason: BridgeError) -> None:
-        if self._ended is not None:
+        if self.closed:
             return
         # Before the descriptor is closed: the next file that is opened may get its number.
         self._loop.remove_reader(self._descriptor)
         self._watch_room(False)
-        calls = list(self._session.pending.values())
-        super()._end(reason)
-        for call in calls:
-            call.error = _named(reason, call.method)
+        streams = self._link.end(reason)
+        if isinstance(reason, ProtocolError):
+            log_plainly(logging.ERROR, "%r ended: %s", self, reason)
         self._tell_room()
         self._tell_leavers()
-
-    # Serving in tasks.
-
-    def _respond(self, request: Request, result: object) -> None:
-        if isinstance(result, Awaitable | AsyncIterable):
-            self._serve_in_task(request, result)
-        else:
-            super()._respond(request, result)
-
-    def _drop(self, request: Request, result: object) -> None:
-        if isinstance(result, Awaitable) and not request.cancelled:
-            # A notification, which is not done when its function has returned.
-            if len(self._tasks) < OUTSTANDING_MAX:
-                self._serve_in_task(request, result)
-                return
-            # Nothing else bounds them: who notifies waits for nothing.
-            logger.warning(
-                "the notification %s is dropped: %d calls are served already", request.method, OUTSTANDING_MAX
-            )
-            self._session.dropped_notifications += 1
-        if inspect.iscoroutine(result):
-            result.close()
-        super()._drop(request, result)
-
-    def _serve_in_task(self, request: Request, result: object) -> None:
-        context = self._context.copy()
-        context.run(being_served.set, (self, request))
-        task = self._loop.create_task(self._serve_to_the_end(request, result), context=context)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_task_done)
-
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._tell_leavers()
-
-    async def _serve_to_the_end(self, request: Request, result: object) -> None:
-        # Not before: a task that is cancelled before it runs could not clean up.
-        request.wake = self._waker(request, asyncio.current_task())
-        try:
-            if request.cancelled:
-                self._drop(request, result)
-            else:
-                result, failed = await self._complete(request, result)
-                if request.running:
-                    self._answer(request, result, failed)
-        except BridgeError as error:
-            self._end_for(error)
-            if self._ended is None:
-                raise
-        finally:
-            request.wake = None
-
-    def _answer(self, request: Request, result: object, failed: Exception | None) -> None:
-        if self.closed or request.cancelled or (failed is None and not request.id):
-            if failed is not None:
-                logger.info("%s raised after its caller had given up", request.method, exc_info=failed)
-            self._drop(request, result)
-        elif failed is not None:
-            self._respond_failure(request, failed)
-            self._session.drop(request)
-        elif isinstance(result, AsyncIterable):
-            hint = f"result: {request.method} gives an iterator; call it with stream()"
-            self._post(self._session.refuse(request, EncodeError(hint)))
-        elif request.wants_stream and _is_stream(result):
-            self._session.flow(request, iter(result))  # type: ignore[call-overload]  # it is an iterable
-            self._wake_up()
-        else:
-            super()._respond(request, result)
-
-    def _waker(self, request: Request, task: asyncio.Task[Any] | None) -> Callable[[], None]:
-        def wake() -> None:
-            waiter = self._credit_waiters.get(request.id)
-            if request.cancelled:
-                if task is not None and not self._loop.is_closed():
-                    task.cancel()
-            elif waiter is not None:
-                self._resolve(waiter)
-
-        return wake
-
-    async def _complete(self, request: Request, result: Any) -> tuple[Any, Exception | None]:
-        """What an awaitable gives, after the items if that is a stream; or what it raised."""
-        try:
-            if isinstance(result, Awaitable):
-                result = await result
-            if isinstance(result, AsyncIterable) and request.wants_stream:
-                await self._send_items(request, result)
-                result = None
-        except Exception as raised:  # noqa: BLE001  # whatever it is, the caller is told
-            # Without our own frame: the stack begins at the user's function.
-            return None, raised.with_traceback(raised.__traceback__ and raised.__traceback__.tb_next)
-        except BaseException as raised:
-            # Cancelled by somebody else than the caller, or the program ends: the caller is told all the same.
-            if self._ended is None and not request.cancelled:
-                self._respond_failure(request, raised)
-            self._session.drop(request)
-            raise
-        return result, None
-
-    async def _send_items(self, request: Request, iterable: AsyncIterable[Any]) -> None:
-        """Send what an asynchronous iterable gives, no further ahead than credit and room allow. A stream that is
-        broken off by an item that cannot be sent is answered here.
-        """
-        iterator = aiter(iterable)
-        try:
-            sent = 0
-            while True:
-                await self._wait_for_credit(request)
-                await self.wait_for_room(request.method, math.inf)
-                value = await anext(iterator, _END)
-                if value is _END or request.cancelled:
-                    return
-                try:
-                    self._post(frames.encode_item(self._session.packer, request.id, value))
-                except (EncodeError, MessageTooLarge) as error:
-                    self._post(self._session.refuse(request, error))
-                    return
-                request.credit -= 1
-                sent += 1
-                if sent % ITEMS_PER_TURN == 0:
-                    await asyncio.sleep(0)
-        finally:
-            close = getattr(iterator, "aclose", None)
-            if close is not None:
-                await close()
-
-    async def _wait_for_credit(self, request: Request) -> None:
-        while request.credit <= 0:
-            self._credit_waiters[request.id] = self._loop.create_future()
-            try:
-                await self._credit_waiters[request.id]
-            finally:
-                del self._credit_waiters[request.id]
-
-
-def _named(reason: BridgeError, method: str) -> BridgeError:
-    """What a call that was under way is told of the end of its connection."""
-    kind = ConnectionClosed if isinstance(reason, ConnectionClosed) else PeerGone
-    return kind(f"{method}: {reason}")
+        waiters, self._end_waiters = self._end_waiters, []
+        for future in waiters:
+            self._resolve(future)
+        self._serving.close_streams(streams)

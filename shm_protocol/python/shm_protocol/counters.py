@@ -56,6 +56,7 @@ class Watched:
     role: str
     language: str
     library: str
+    project: str | None
     transport: str
     outstanding: int
     being_served: int
@@ -76,9 +77,11 @@ def parse(answer: object) -> list[Watched]:
 
 def _parse_connection(told: Mapping[str, Any]) -> Watched:
     counters = told["counters"]
-    plain = {name: told[name] for name in Watched.__annotations__ if name not in ("dialer", "acceptor")}
+    plain = {name: told[name] for name in Watched.__annotations__ if name not in ("project", "dialer", "acceptor")}
     return Watched(
         **plain,
+        # Acceptors of protocol 1.0 know nothing of it.
+        project=told.get("project"),
         dialer=None if counters is None else _parse_side(counters["dialer"]),
         acceptor=None if counters is None else _parse_side(counters["acceptor"]),
     )
@@ -88,7 +91,7 @@ def _parse_side(told: Mapping[str, Any]) -> Counters:
     numbers = {name: told[name] for name in Counters.__annotations__ if name != "latency"}
     latency = told["latency"]
     if not all(type(number) is int for number in (*numbers.values(), *latency)) or len(latency) != LATENCY_BUCKETS:
-        raise TypeError("counters that are no ints")
+        raise TypeError("counters that are not integers")
     if numbers["ring_bytes"] == 0:
         raise TypeError("a ring of 0 bytes")
     return Counters(**numbers, latency=latency)

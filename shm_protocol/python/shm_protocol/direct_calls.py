@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from .session import Session
-from .transport import MessageTransport
+from .transports.transport import MessageTransport
 
 __all__ = ["DirectCaller", "Unfinished", "direct_calls"]
 
@@ -65,4 +65,4 @@ def direct_calls(transport: MessageTransport, session: Session, stale_after_s: f
     if Channel is None or not isinstance(transport, Channel):
         return _LongWay()
     under_way = (session.pending, session.queue, session.flowing, session.replies)
-    return DirectCalls(transport, session.packer.encoder, under_way, stale_after_s)
+    return DirectCalls(transport, session.encoder, under_way, stale_after_s)

@@ -6,16 +6,45 @@ Every error that the bridge raises is a BridgeError with a `code` from this regi
 from __future__ import annotations
 
 import traceback
-from typing import ClassVar, Final
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, TypeVar
 
-MAX_STACK_CHARACTERS: Final = 64 * 1024
-"""A longer stack or message is cut in the middle: an error must always fit into a message."""
+from .exits import is_interrupt, traceback_of
+
+MAX_TEXT_BYTES: Final = 64 * 1024
+"""A longer stack, message or type is cut in the middle: nobody reads more, and an error is to fit into a message."""
+
+MAX_EXCEPTIONS: Final = 100
+"""Of an exception with more causes and members, so many are told."""
+
+MAX_FRAMES: Final = 500
+"""Of a deeper stack, so many frames are told: those next to where the exception was raised."""
+
+MAX_NOTES: Final = 100
+"""Of an exception with more notes, so many are told."""
+
+_NAME: Final = vars(type)["__name__"]
+_MRO: Final = vars(type)["__mro__"]
+_NAMESPACE: Final = vars(type)["__dict__"]
+_OWN_CLASSES: Final = frozenset({BaseException, BaseExceptionGroup, object})
+_FOLLOWED: Final = frozenset(
+    {"__getattribute__", "__class__", "__cause__", "__context__", "__suppress_context__", "__traceback__", "exceptions"}
+)
+"""What `traceback` follows without a bound, so that a class with its own may hold it for ever."""
+_ELLIPSIS: Final = "…".encode()
+T = TypeVar("T")
 
 
 class BridgeError(Exception):
-    """The base of every error the bridge raises. `code` is stable and the same in TypeScript."""
+    """The base of every error the bridge raises.
+
+    code: its name in the registry, e.g. "PeerGone": that of its class, and the same in TypeScript.
+    from_peer: whether the peer answered with this error. An EncodeError or MessageTooLarge of the peer is about its
+    result, one that was made here is about the arguments.
+    """
 
     code: ClassVar[str] = "BridgeError"
+    from_peer: bool = False
 
 
 class RemoteError(BridgeError):
@@ -61,7 +90,9 @@ class PeerUnavailable(BridgeError):
 
 
 class Busy(BridgeError):
-    """Too many calls are outstanding or queued already. The call was not made."""
+    """Too many calls, or too many bytes, are outstanding or queued already, or the peer is a client, which serves only
+    what belongs to a call of its own. The call was not made.
+    """
 
     code = "Busy"
 
@@ -136,54 +167,180 @@ ERRORS: Final[dict[str, type[BridgeError]]] = {
 
 
 def error_from_map(error: dict[str, object]) -> BridgeError:
-    """The error that a response carries, as an exception to raise. Its types have been checked (frames.decode).
+    """The error that a response carries, as an exception to raise. Its types have been checked (frames.read_frame).
 
     A code this side does not know is a RemoteError.
     """
     code, message = str(error["code"]), str(error["message"])
     known = ERRORS.get(code)
     if known is not None and known is not RemoteError:
-        return known(message)
-    name = "Error" if known is RemoteError else code
-    return RemoteError(str(error.get("type", name)), message, error.get("data"), str(error.get("stack", "")))
+        raised = known(message)
+    else:
+        name = "Error" if known is RemoteError else code
+        raised = RemoteError(str(error.get("type", name)), message, error.get("data"), str(error.get("stack", "")))
+    raised.from_peer = True
+    return raised
 
 
 def error_to_map(raised: BaseException) -> dict[str, object]:
-    """What an exposed function raised, as the error of a response. Whether `data` can be encoded shows when it is."""
-    data: object = None
-    if isinstance(raised, RemoteError):
-        # An error from deeper in the chain keeps its name; its note keeps the deeper stack below ours.
-        name, message, data = raised.type, raised.message, raised.data
-    elif isinstance(raised, BridgeError):
-        name, message = raised.code, _text_of(raised)
-    else:
-        name, message = type(raised).__name__, _text_of(raised)
-        try:
-            data = getattr(raised, "data", None)
-        except Exception:  # noqa: BLE001
-            # A property of the user's exception raised: the exception itself matters more.
-            data = None
-    stack = "".join(traceback.format_exception(raised))
+    """What an exposed function raised, as the error of a response. Whether `data` can be encoded shows when it is.
+
+    Whatever the exception does while it is looked at, this tells what could be told and raises nothing but what is not
+    the exception's doing: see exits.is_interrupt.
+    """
+    # Not isinstance, which asks an exception for its __class__.
+    kind = type(raised)
+    is_remote = issubclass(kind, RemoteError)
+    has_data = is_remote or not issubclass(kind, BridgeError)
+    # An error from deeper in the chain keeps its name; its note keeps the deeper stack below ours.
+    remote: Any = raised
+    name = _attempt(lambda: sendable(remote.type)) if is_remote else None
+    message = _attempt(lambda: sendable(remote.message)) if is_remote else None
     return {
         "code": RemoteError.code,
-        "message": _sendable(message),
-        "type": _sendable(name),
-        "stack": _sendable(stack),
-        "data": data,
+        "message": text_of(raised) if message is None else message,
+        "type": sendable(name_of(kind)) if name is None else name,
+        "stack": sendable(stack_of(raised)),
+        "data": _look(raised, "data") if has_data else None,
     }
 
 
-def _text_of(raised: BaseException) -> str:
+def stack_of(raised: BaseException) -> str:
+    """The traceback of an exception with its causes and groups. It is of bounded size, and raises no more than
+    error_to_map does.
+    """
+    exceptions = _with_causes(raised)
+    if _are_bounded(exceptions):
+        usual = _attempt(lambda: "".join(traceback.format_exception(raised, limit=-MAX_FRAMES)))
+        if usual is not None:
+            return usual
+    # One of them cannot be formatted, or there are too many of them.
+    parts = [_section(one) for one in exceptions[:MAX_EXCEPTIONS]]
+    if len(exceptions) > MAX_EXCEPTIONS:
+        parts.append(f"[more than {MAX_EXCEPTIONS} exceptions; the others are left out]\n")
+    return "\nIts cause, its context or a member of its group:\n\n".join(parts)
+
+
+def has_usual_stack(raised: BaseException) -> bool:
+    """Whether `traceback` formats an exception, its causes and groups in bounded time, as logging does. Raises no more
+    than error_to_map does.
+    """
+    return _are_bounded(_with_causes(raised))
+
+
+def name_of(kind: type) -> str:
+    """The name of a class, whatever its metaclass says."""
+    return str.__str__(_NAME.__get__(kind))
+
+
+def text_of(raised: BaseException) -> str:
+    """The message of an exception."""
+    text = _attempt(lambda: sendable(str(raised)))
+    # A broken __str__ must not hide which exception it was.
+    return "<no message: its __str__ raised>" if text is None else text
+
+
+def sendable(text: object) -> str:
+    """An exact str, without lone surrogates, which no UTF-8 can carry, and not too long. What is no str becomes one."""
+    if not issubclass(type(text), str):
+        text = str(text)
+    # Not its own methods: it may be of a subclass.
+    encoded = str.encode(text, "utf-8", "backslashreplace")  # type: ignore[arg-type]  # a str, as issubclass says
+    if len(encoded) <= MAX_TEXT_BYTES:
+        return encoded.decode()
+    half = MAX_TEXT_BYTES // 2
+    beginning = encoded[:half].decode("utf-8", "ignore")
+    # The bytes of a character that are left of it are not valid, and no other bytes are not.
+    end = encoded[-half:].decode("utf-8", "ignore")
+    return f"{beginning}\n[{len(encoded) - 2 * half} bytes cut]\n{end}"
+
+
+def cut(text: str, max_bytes: int) -> str:
+    """The beginning of `text` that takes at most `max_bytes`, with "…" at its end where something is missing."""
+    encoded = text.encode()
+    if len(encoded) <= max_bytes:
+        return text
+    if max_bytes < len(_ELLIPSIS):
+        return encoded[: max(0, max_bytes)].decode("utf-8", "ignore")
+    return encoded[: max_bytes - len(_ELLIPSIS)].decode("utf-8", "ignore") + _ELLIPSIS.decode()
+
+
+def _attempt(look: Callable[[], T]) -> T | None:
+    """What a look at something of the user's gives, or None where that raises."""
     try:
-        return str(raised)
-    except Exception:  # noqa: BLE001
-        # A broken __str__ must not hide which exception it was.
-        return "<no message: its __str__ raised>"
+        return look()
+    except BaseException as failed:
+        if is_interrupt(failed):
+            raise
+        return None
 
 
-def _sendable(text: str) -> str:
-    """Without lone surrogates, which no UTF-8 can carry, and not too long."""
-    if len(text) > MAX_STACK_CHARACTERS:
-        half = MAX_STACK_CHARACTERS // 2
-        text = f"{text[:half]}\n[{len(text) - 2 * half} characters cut]\n{text[-half:]}"
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def _look(value: object, attribute: str) -> Any:
+    """An attribute, or None where there is none or where it raises."""
+    return _attempt(lambda: getattr(value, attribute, None))
+
+
+def _with_causes(raised: BaseException) -> list[BaseException]:
+    """The exception and those it is connected with, each once; no more than one beyond MAX_EXCEPTIONS."""
+    found = [raised]
+    known = {id(raised)}
+    for one in found:
+        members = BaseExceptionGroup.exceptions.__get__(one) if issubclass(type(one), BaseExceptionGroup) else ()
+        for other in (_look(one, "__cause__"), _look(one, "__context__"), *members[: MAX_EXCEPTIONS + 1]):
+            if len(found) > MAX_EXCEPTIONS:
+                return found
+            if issubclass(type(other), BaseException) and id(other) not in known:
+                known.add(id(other))
+                found.append(other)
+    return found
+
+
+def _are_bounded(exceptions: list[BaseException]) -> bool:
+    return len(exceptions) <= MAX_EXCEPTIONS and all(
+        _follows_its_own(type(one)) and _has_few_notes(one) and _has_short_line(one) for one in exceptions
+    )
+
+
+def _follows_its_own(kind: type) -> bool:
+    """Whether `traceback` finds what the exception holds, not what a class of somebody's makes of it."""
+    return all(base in _OWN_CLASSES or _FOLLOWED.isdisjoint(_NAMESPACE.__get__(base)) for base in _MRO.__get__(kind))
+
+
+def _has_few_notes(raised: BaseException) -> bool:
+    notes = _look(raised, "__notes__")
+    if notes is None:
+        return True
+    return (
+        type(notes) is list
+        and len(notes) <= MAX_NOTES
+        and all(type(note) is str for note in notes)
+        and sum(map(len, notes)) <= 4 * MAX_TEXT_BYTES  # a stack that came from the peer is one
+    )
+
+
+def _has_short_line(raised: BaseException) -> bool:
+    """Whether what a SyntaxError points to is there: `traceback` draws a caret for each column, however many."""
+    if not issubclass(type(raised), SyntaxError):
+        return True
+    text, columns = _look(raised, "text"), (_look(raised, "offset"), _look(raised, "end_offset"))
+    is_short = text is None or (type(text) is str and len(text) <= MAX_TEXT_BYTES)
+    return is_short and all(one is None or (type(one) is int and abs(one) <= MAX_TEXT_BYTES) for one in columns)
+
+
+def _section(raised: BaseException) -> str:
+    """What `traceback` says of an exception alone, without what it looks at besides."""
+    frames = _attempt(lambda: "".join(traceback.format_tb(traceback_of(raised), -MAX_FRAMES)))
+    name, text = sendable(name_of(type(raised))), text_of(raised)
+    heading = "Traceback (most recent call last):\n" if frames else ""
+    return f"{heading}{frames or ''}{f'{name}: {text}' if text else name}\n{_notes_of(raised)}"
+
+
+def _notes_of(raised: BaseException) -> str:
+    notes = _look(raised, "__notes__")
+    if notes is None:
+        return ""
+    # What is no list may have no end.
+    told = notes[:MAX_NOTES] if type(notes) is list else [_attempt(lambda: repr(notes))]
+    lines = [_attempt(lambda note=note: sendable(note)) for note in told]  # type: ignore[misc]
+    more = f"[{len(notes) - MAX_NOTES} notes are left out]\n" if type(notes) is list and len(notes) > MAX_NOTES else ""
+    return "".join(f"{'<a note that cannot be read>' if line is None else line}\n" for line in lines) + more

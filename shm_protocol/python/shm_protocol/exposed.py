@@ -1,4 +1,4 @@
-"""What the other side may call: a flat table of names, made once when something is exposed.
+"""What the other side may call: a flat table of names, made once when something is exposed (PROTOCOL.md section 7).
 
 Nothing is looked up by attribute or imported when a call comes, so a peer reaches what is in the table and nothing
 else.
@@ -6,23 +6,15 @@ else.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping
-from types import ModuleType
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+from weakref import ref
 
 from . import frames
-
-Function = Callable[..., Any]
-
-Exposable = Mapping[str, object]
-"""By name: a module, a mapping of functions, a function, or an object whose public methods are meant.
-
-A call whose number of arguments does not fit a function's signature is answered with a TypeError.
-"""
-
+from .exposables import Exposables, Function, functions_of, is_asynchronous
+from .options import shown
 
 BUILT_IN: Final = "shm_polyglot."
 """What begins so is the library's own (PROTOCOL.md section 7)."""
@@ -30,37 +22,86 @@ BUILT_IN: Final = "shm_polyglot."
 ANY_NUMBER: Final = range(sys.maxsize)
 """Of arguments."""
 
+NEEDS_LOOP: Final = (
+    "it needs an event loop: expose it with connect_async(role='worker'), or run it to its end in the function "
+    "(asyncio.run)"
+)
+"""What is to be done about a coroutine function where there is none."""
+
+
+class Namer(Protocol):
+    """A connection that tells its peer the names of what is exposed."""
+
+    def name_exposed(self, names: Sequence[str]) -> None:
+        """The peer may call these from now on. Called in whichever thread exposes something."""
+
 
 class Exposed:
     """The functions one side exposes, by name. Several connections may share it.
 
-    argument_counts: of each function how many arguments it can take, read from its signature when it is exposed; a
-    call with another number is answered with an error, and the function not run.
+    has_loop: they are served in an event loop, which coroutine functions and asynchronous generators need.
+    argument_counts: of each function how many arguments it can take, read from its signature when it is exposed; a call
+    with another number is answered with an error, and the function not run.
     """
 
-    def __init__(self, functions: Exposable | None = None) -> None:
+    def __init__(self, functions: Exposables | None = None, *, has_loop: bool = False) -> None:
+        self._has_loop: Final = has_loop
         self.functions: Final[dict[str, Function]] = {}
         self.argument_counts: Final[dict[str, range]] = {}
+        # Not kept alive: a connection that nobody holds any more ends at once.
+        self._namers: Final[dict[int, ref[Namer]]] = {}
         if functions is not None:
             self.add(functions)
 
-    def add(self, functions: Exposable) -> None:
+    def add(self, functions: Exposables) -> None:
         """Expose more, all of it or nothing.
 
-        Raises TypeError for what cannot be exposed, ValueError for a name that is taken, too long or private.
+        Raises TypeError for what cannot be exposed, such as a coroutine function where there is no event loop;
+        ValueError for a name that is taken, too long or private, and for more than 65,536 functions; ImportError for
+        what is named and cannot be imported.
         """
+        if not issubclass(type(functions), Mapping):
+            raise TypeError(f"expose={shown(functions)}: must be a mapping of names to what is exposed")
         added: dict[str, Function] = {}
         for name, value in functions.items():
-            for full_name, function in _functions_of(name, value):
+            for full_name, function in functions_of(name, value):
                 if full_name in self.functions or full_name in added:
-                    raise ValueError(f"{full_name} is exposed already")
+                    raise ValueError(f"expose: {full_name} is exposed already")
                 if full_name.startswith(BUILT_IN):
-                    raise ValueError(f"{full_name}: what begins with {BUILT_IN} is the library's own")
-                if len(full_name.encode()) > frames.METHOD_BYTES_MAX:
-                    raise ValueError(f"{full_name}: a name may have at most {frames.METHOD_BYTES_MAX} bytes")
+                    raise ValueError(f"expose: {full_name}: what begins with {BUILT_IN} is the library's own")
+                if not _fits(full_name):
+                    raise ValueError(
+                        f"expose: {full_name!r}: a name must be 1 to {frames.MAX_METHOD_BYTES} bytes of UTF-8"
+                    )
+                if not self._has_loop and is_asynchronous(function):
+                    raise TypeError(
+                        f"expose: {full_name} is a coroutine function or an asynchronous generator; {NEEDS_LOOP}"
+                    )
                 added[full_name] = function
+        if len(self.functions) + len(added) > frames.MAX_EXPOSED:
+            raise ValueError(
+                f"expose: {len(self.functions) + len(added)} functions: at most {frames.MAX_EXPOSED} are allowed"
+            )
         self.argument_counts.update((name, argument_counts(function)) for name, function in added.items())
         self.functions.update(added)
+        for alive in list(self._namers.values()):
+            namer = alive()
+            if namer is not None:
+                namer.name_exposed(list(added))
+
+    def name_to(self, namer: Namer) -> None:
+        """Tell a connection the names of what is exposed, now and whenever something is added."""
+        key = id(namer)
+        # First: what another thread adds meanwhile is told twice rather than not at all.
+        self._namers[key] = ref(namer, lambda _: self._namers.pop(key, None))
+        namer.name_exposed(list(self.functions))
+
+
+def _fits(name: str) -> bool:
+    try:
+        return len(name.encode()) <= frames.MAX_METHOD_BYTES
+    except UnicodeEncodeError:
+        return False  # a lone surrogate
 
 
 def argument_counts(function: Function) -> range:
@@ -92,61 +133,3 @@ def wrong_count(method: str, counts: range, given: int) -> str:
     else:
         takes, last = f"{least} to {most}", most
     return f"{method} takes {takes} {'argument' if last == 1 else 'arguments'}, and was given {given}"
-
-
-def _functions_of(name: str, value: object) -> list[tuple[str, Function]]:
-    if not name:
-        raise ValueError(f"{name!r} is no name to expose something under; it must be a non-empty str")
-    if isinstance(value, ModuleType):
-        found = _of_module(value)
-    elif isinstance(value, Mapping):
-        found = _of_mapping(name, value)
-    elif inspect.isroutine(value) or isinstance(value, functools.partial) or hasattr(value, "__wrapped__"):
-        return [(name, _callable(value))]
-    elif isinstance(value, type):
-        raise TypeError(f"{name}: a class cannot be exposed; expose an instance, or its methods in a mapping")
-    else:
-        found = _of_object(value)
-    if not found:
-        raise TypeError(f"{name}: {value!r} has no public functions to expose")
-    return [(f"{name}.{function_name}", function) for function_name, function in found.items()]
-
-
-def _of_module(module: ModuleType) -> dict[str, Function]:
-    """Public functions defined there: not what it imports, no classes, and only those in __all__ where there is one."""
-    names = getattr(module, "__all__", None)
-    return {
-        name: _callable(value)
-        for name, value in vars(module).items()
-        if not name.startswith("_")
-        and (names is None or name in names)
-        and (inspect.isroutine(value) or hasattr(value, "__wrapped__"))
-        and getattr(value, "__module__", None) == module.__name__
-    }
-
-
-def _of_mapping(name: str, functions: Mapping[object, object]) -> dict[str, Function]:
-    found: dict[str, Function] = {}
-    for key, value in functions.items():
-        if not isinstance(key, str) or not key or key.startswith("_"):
-            raise ValueError(f"{name}: {key!r} is no public name")
-        if not callable(value) or isinstance(value, type):
-            raise TypeError(f"{name}.{key}: {value!r} is no function")
-        found[key] = value
-    return found
-
-
-def _of_object(instance: object) -> dict[str, Function]:
-    """Public methods of its class and that class's bases, but not of built-in ones. No property is run."""
-    methods: dict[str, Function] = {}
-    for kind in type(instance).__mro__:
-        for name, static in vars(kind).items() if kind.__module__ != "builtins" else ():
-            if not name.startswith("_") and (inspect.isroutine(static) or hasattr(static, "__wrapped__")):
-                methods[name] = getattr(instance, name)
-    return methods
-
-
-def _callable(value: object) -> Function:
-    if not callable(value):
-        raise TypeError(f"{value!r} is no function")
-    return value

@@ -1,16 +1,18 @@
 """Frames (PROTOCOL.md section 7): one MessagePack array per message, made and checked here.
 
-Encoding raises EncodeError, with the path to the bad value. Decoding raises ProtocolError for whatever breaks a rule.
+Encoding raises EncodeError, with the path to the bad value. Reading raises ProtocolError for whatever breaks a rule,
+and hands a frame that breaks none to a sink. What a frame means is session.py's to know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from . import values
-from .errors import EncodeError, ProtocolError
-from .values import Packer
+from .errors import EncodeError, ProtocolError, cut, sendable
+from .exits import is_interrupt
+from .values import MAX_DEPTH_SENT, Encoder
 
 REQUEST: Final = 0
 RESPONSE: Final = 1
@@ -19,132 +21,175 @@ CANCEL: Final = 3
 ITEM: Final = 4
 CREDIT: Final = 5
 LEAVE: Final = 6
+EXPOSE: Final = 7
 
-ID_MAX: Final = 2**53 - 1
-METHOD_BYTES_MAX: Final = 256
-CHAIN_MAX: Final = 32
-CREDIT_MAX: Final = 65536
+MAX_ID: Final = 2**53 - 1
+MAX_METHOD_BYTES: Final = 256
+MAX_CHAIN: Final = 32
+MAX_CREDIT: Final = 65536
+MAX_EXPOSED: Final = 65536
+"""Functions that one side exposes."""
+
+# What the fields are called in errors that blame one, and how deep the frame may be nested with the user's values.
+_REQUEST_NAMES: Final = ("type", "id", "method", "args", "meta")
+_NOTIFICATION_NAMES: Final = ("type", "method", "args", "meta")
+_RESPONSE_NAMES: Final = ("type", "id", "error", "result")
+_ITEM_NAMES: Final = ("type", "id", "item")
+_LEVELS: Final = MAX_DEPTH_SENT + 1
+_LEVELS_OF_CALL: Final = MAX_DEPTH_SENT + 2
 
 # A UTF-8 character has at most 4 bytes: a name this long needs no measuring.
-_SURELY_SHORT: Final = METHOD_BYTES_MAX // 4
+_SURELY_SHORT: Final = MAX_METHOD_BYTES // 4
 
 Frame = list[Any]
-"""A decoded frame whose types have been checked."""
+"""A decoded frame."""
+
+
+class FrameSink(Protocol):
+    """Takes the frames that read_frame has checked, by one method for each kind."""
+
+    def on_request(self, call_id: int, method: str, args: list[Any], meta: dict[str, Any] | None) -> None:
+        """The peer calls `method`."""
+        ...
+
+    def on_response(self, call_id: int, result: Any) -> None:
+        """A call of ours has returned."""
+        ...
+
+    def on_error_response(self, call_id: int, error: dict[str, Any]) -> None:
+        """A call of ours has failed."""
+        ...
+
+    def on_notification(self, method: str, args: list[Any], meta: dict[str, Any] | None) -> None:
+        """The peer notifies `method`."""
+        ...
+
+    def on_cancel(self, call_id: int) -> None:
+        """The peer waits for this answer of ours no more."""
+        ...
+
+    def on_item(self, call_id: int, value: Any) -> None:
+        """The next value of a stream we asked for."""
+        ...
+
+    def on_credit(self, call_id: int, items: int) -> None:
+        """The peer grants `items` more items of a stream of ours."""
+        ...
+
+    def on_leave(self) -> None:
+        """The peer is about to end the connection, or promises to send no new requests."""
+        ...
+
+    def on_expose(self, names: list[str]) -> None:
+        """The peer exposes functions of these names, beside those that it has named before."""
+        ...
 
 
 def encode_request(
-    packer: Packer, call_id: int, method: str, args: Sequence[object], meta: dict[str, Any] | None
+    encoder: Encoder, call_id: int, method: str, args: Sequence[object], meta: Mapping[str, Any] | None
 ) -> bytes:
-    """A request. Raises EncodeError."""
+    """A request. Raises EncodeError and MessageTooLarge."""
     # Without a call for the usual name.
     if type(method) is not str or not 0 < len(method) <= _SURELY_SHORT:
         check_method(method)
+    if encoder.busy:
+        # Its id is that of the call whose argument this is.
+        raise EncodeError(f"{method}: called by the code of a value that is being encoded for the same connection")
     frame = (REQUEST, call_id, method, args) if meta is None else (REQUEST, call_id, method, args, meta)
-    plain = packer.pack_plain(frame)
-    if plain is not None:
-        return plain
-    values.check(args, "args[{}]")
-    try:
-        return packer.pack(frame)
-    except Exception as error:  # noqa: BLE001  # msgpack and its hook raise many
-        raise _explain(error, ("method", (method,)), ("meta", (meta,)), ("args[{}]", args)) from None
+    return encoder.pack(frame, _REQUEST_NAMES, _LEVELS_OF_CALL)
 
 
-def encode_notification(packer: Packer, method: str, args: Sequence[object], meta: dict[str, Any] | None) -> bytes:
-    """A notification. Raises EncodeError."""
+def encode_notification(encoder: Encoder, method: str, args: Sequence[object], meta: Mapping[str, Any] | None) -> bytes:
+    """A notification. Raises EncodeError and MessageTooLarge."""
     check_method(method)
-    values.check(args, "args[{}]")
-    try:
-        if meta is None:
-            return packer.pack((NOTIFICATION, method, args))
-        return packer.pack((NOTIFICATION, method, args, meta))
-    except Exception as error:  # noqa: BLE001  # msgpack and its hook raise many
-        raise _explain(error, ("method", (method,)), ("meta", (meta,)), ("args[{}]", args)) from None
+    frame = (NOTIFICATION, method, args) if meta is None else (NOTIFICATION, method, args, meta)
+    return encoder.pack(frame, _NOTIFICATION_NAMES, _LEVELS_OF_CALL)
 
 
-def encode_response(packer: Packer, call_id: int, result: object) -> bytes:
-    """The answer of a function that returned. Raises EncodeError."""
-    frame = (RESPONSE, call_id, None, result)
-    plain = packer.pack_plain(frame)
-    if plain is not None:
-        return plain
-    values.check((result,), "result")
-    try:
-        return packer.pack(frame)
-    except Exception as error:  # noqa: BLE001  # msgpack and its hook raise many
-        raise _explain(error, ("result", (result,))) from None
+def encode_response(encoder: Encoder, call_id: int, result: object) -> bytes:
+    """The answer of a function that returned. Raises EncodeError and MessageTooLarge."""
+    return encoder.pack((RESPONSE, call_id, None, result), _RESPONSE_NAMES, _LEVELS)
 
 
-def encode_item(packer: Packer, call_id: int, value: object) -> bytes:
-    """The next value of a stream. Raises EncodeError."""
-    frame = (ITEM, call_id, value)
-    plain = packer.pack_plain(frame)
-    if plain is not None:
-        return plain
-    values.check((value,), "item")
-    try:
-        return packer.pack(frame)
-    except Exception as error:  # noqa: BLE001  # msgpack and its hook raise many
-        raise _explain(error, ("item", (value,))) from None
+def encode_item(encoder: Encoder, call_id: int, value: object) -> bytes:
+    """The next value of a stream. Raises EncodeError and MessageTooLarge."""
+    return encoder.pack((ITEM, call_id, value), _ITEM_NAMES, _LEVELS)
 
 
-def encode_error(packer: Packer, call_id: int, error: dict[str, object]) -> bytes:
-    """The answer of a function that raised. `data` that cannot be encoded is left out."""
-    try:
-        values.check((error.get("data"),), "data")
-        return packer.pack((RESPONSE, call_id, error, None))
-    except Exception:  # noqa: BLE001
-        # The error itself is text and must arrive.
-        return packer.pack((RESPONSE, call_id, {**error, "data": None}, None))
+def encode_error_response(encoder: Encoder, call_id: int, error: Mapping[str, object], max_message: int) -> bytes:
+    """The answer of a call that failed: always one of at most `max_message` bytes, with as much of the error as fits.
+
+    What cannot be encoded or does not fit goes in this order: `data`, then the end of the stack, of the message, of the
+    type; the code stays. Raises ProtocolError where the peer takes not even that.
+    """
+    texts = {key: sendable(error[key]) for key in ("code", "message", "type", "stack") if key in error}
+    message = _encode_error_with_data(encoder, call_id, error, texts)
+    if message is None or len(message) > max_message:
+        message = _encode_error_map(encoder, call_id, {**texts, "data": None} if "data" in error else texts)
+    for key in ("stack", "message", "type"):
+        if len(message) <= max_message:
+            return message
+        # At first as if it took no bytes, but those of a longer head.
+        texts[key] = cut(
+            texts.get(key, ""), max_message - len(_encode_error_map(encoder, call_id, {**texts, key: ""})) - 4
+        )
+        if not texts[key] and key != "message":
+            del texts[key]
+        message = _encode_error_map(encoder, call_id, texts)
+    if len(message) > max_message:
+        raise ProtocolError(f"the peer takes messages of {max_message} bytes, too few for an error")
+    return message
 
 
-def encode_cancel(packer: Packer, call_id: int) -> bytes:
+def encode_cancel(encoder: Encoder, call_id: int) -> bytes:
     """Tells the callee that nobody waits for the answer any more."""
-    return packer.pack((CANCEL, call_id))
+    return encoder.pack((CANCEL, call_id))
 
 
-def encode_credit(packer: Packer, call_id: int, items: int) -> bytes:
+def encode_credit(encoder: Encoder, call_id: int, items: int) -> bytes:
     """Grants `items` more items of a stream."""
-    return packer.pack((CREDIT, call_id, items))
+    return encoder.pack((CREDIT, call_id, items))
 
 
-def encode_leave(packer: Packer) -> bytes:
+def encode_leave(encoder: Encoder) -> bytes:
     """Asks the peer to send no new requests, or promises that none will be sent."""
-    return packer.pack((LEAVE,))
+    return encoder.pack((LEAVE,))
+
+
+def encode_expose(encoder: Encoder, names: Sequence[str]) -> bytes:
+    """Names functions that the peer may call from now on."""
+    return encoder.pack((EXPOSE, names))
 
 
 def check_method(method: str) -> None:
     """Raise EncodeError unless `method` can be the name of a function."""
     name: object = method
     if type(name) is not str or not 0 < len(name) <= _SURELY_SHORT:
-        if not isinstance(name, str) or not name:
-            raise EncodeError(f"method: {method!r} is no name of a function; a name is a non-empty str")
+        if not isinstance(name, str):
+            raise EncodeError("method: must be a string, the name of a function")
         length = len(method.encode("utf-8", "surrogatepass"))
-        if length > METHOD_BYTES_MAX:
-            raise EncodeError(f"method: a name of {length} bytes; at most {METHOD_BYTES_MAX} can be sent")
+        if not 1 <= length <= MAX_METHOD_BYTES:
+            raise EncodeError(f"method: a name of {length} bytes: must be 1 to {MAX_METHOD_BYTES}")
 
 
-def decode(data: bytes) -> Frame:
-    """The frame in `data`. Raises ProtocolError unless every field is what it must be."""
-    return checked(values.decode(data))
+def read_frame(frame: object, sink: FrameSink) -> None:
+    """Check a decoded frame and hand it to the one method of `sink` for its kind.
 
-
-def checked(frame: object) -> Frame:
-    """The same `frame`. Raises ProtocolError unless it is a list whose every field is what it must be."""
+    Raises ProtocolError unless it is an array whose every field is what it must be, and what the sink raises.
+    """
     if type(frame) is list and len(frame) == 4 and is_usual_request(frame):
-        return frame
+        sink.on_request(frame[1], frame[2], frame[3], None)
+        return
     if type(frame) is not list or not frame:
-        raise ProtocolError(f"a frame is a non-empty array, not {_describe(frame)}")
+        raise ProtocolError(f"a frame that is not an array, or an empty one: {_describe(frame)}")
     kind = frame[0]
-    if type(kind) is not int or not 0 <= kind < len(_RULES):
-        raise ProtocolError(f"a frame of unknown type {_describe(kind)}")
-    name, lengths, rule = _RULES[kind]
+    if type(kind) is not int or not 0 <= kind < len(_KINDS):
+        raise ProtocolError(f"a frame of an unknown type: {_describe(kind)}")
+    name, lengths, read = _KINDS[kind]
     if len(frame) not in lengths:
-        raise ProtocolError(f"a {name} of {len(frame)} fields, not {' or '.join(map(str, lengths))}")
-    fault = rule(frame)
-    if fault is not None:
-        raise ProtocolError(f"a {name} with {fault}")
-    return frame
+        article = "an" if name == "expose" else "a"
+        raise ProtocolError(f"{article} {name} of {len(frame)} fields, not {' or '.join(map(str, lengths))}")
+    read(name, frame, sink)
 
 
 def is_usual_request(frame: Frame) -> bool:
@@ -157,21 +202,27 @@ def is_usual_request(frame: Frame) -> bool:
         type(kind) is int
         and kind == REQUEST
         and type(call_id) is int
-        and 0 <= call_id <= ID_MAX
+        and 0 <= call_id <= MAX_ID
         and type(method) is str
         and 0 < len(method) <= _SURELY_SHORT
         and type(args) is list
     )
 
 
-def _explain(error: Exception, *parts: tuple[str, Sequence[object]]) -> EncodeError:
-    """Whichever of the parts, each a path and its values, is to blame for an `error` of the packer."""
-    for path, part in parts:
-        try:
-            values.check_closely(part, path)
-        except EncodeError as found:
-            return found
-    return EncodeError(f"{parts[-1][0].format(0)}: cannot be encoded: {error}")
+def _encode_error_map(encoder: Encoder, call_id: int, error: Mapping[str, object]) -> bytes:
+    return encoder.pack((RESPONSE, call_id, error, None), _RESPONSE_NAMES, _LEVELS)
+
+
+def _encode_error_with_data(
+    encoder: Encoder, call_id: int, error: Mapping[str, object], texts: Mapping[str, str]
+) -> bytes | None:
+    """With its data; None where that cannot be encoded. Whatever it is or does, the error itself must arrive."""
+    try:
+        return _encode_error_map(encoder, call_id, {**error, **texts})
+    except BaseException as failed:
+        if is_interrupt(failed):
+            raise
+        return None
 
 
 def _describe(value: object) -> str:
@@ -180,25 +231,33 @@ def _describe(value: object) -> str:
 
 
 def _is_id(value: object) -> bool:
-    return type(value) is int and 0 <= value <= ID_MAX
+    return type(value) is int and 0 <= value <= MAX_ID
 
 
 def _is_credit(value: object) -> bool:
-    return type(value) is int and 1 <= value <= CREDIT_MAX
+    return type(value) is int and 1 <= value <= MAX_CREDIT
 
 
-def _fault_of_call(method: object, args: object, meta: object) -> str | None:
+def _check_id(name: str, call_id: object) -> None:
+    if not _is_id(call_id):
+        raise ProtocolError(f"a {name} whose id is not an integer from 0 to 2^53 - 1: {_describe(call_id)}")
+
+
+def _check_call(name: str, method: object, args: object, *meta: object) -> None:
     if (
         type(method) is not str
         or not method
-        or (len(method) > _SURELY_SHORT and len(method.encode()) > METHOD_BYTES_MAX)
+        or (len(method) > _SURELY_SHORT and len(method.encode()) > MAX_METHOD_BYTES)
     ):
-        return f"a method that is no name: {_describe(method)}"
+        raise ProtocolError(
+            f"a {name} whose method is not a string of 1 to {MAX_METHOD_BYTES} bytes: {_describe(method)}"
+        )
     if type(args) is not list:
-        return f"args that are no array: {_describe(args)}"
-    if type(meta) is not dict:
-        return f"meta that is no map: {_describe(meta)}"
-    return _fault_of_meta(meta) if meta else None
+        raise ProtocolError(f"a {name} whose args are not an array: {_describe(args)}")
+    for fields in meta:
+        fault = _fault_of_meta(fields) if type(fields) is dict else f"meta is not a map: {_describe(fields)}"
+        if fault is not None:
+            raise ProtocolError(f"a {name} whose {fault}")
 
 
 def _fault_of_meta(meta: dict[object, object]) -> str | None:
@@ -206,57 +265,86 @@ def _fault_of_meta(meta: dict[object, object]) -> str | None:
         deadline = meta["deadline_ms"]
         # A NaN is not greater than 0 either.
         if type(deadline) not in (int, float) or not deadline > 0:  # type: ignore[operator]  # a number here
-            return f"a deadline_ms that is no number greater than 0: {_describe(deadline)}"
+            return f"deadline_ms is not a number greater than 0: {_describe(deadline)}"
     if "chain" in meta:
         chain = meta["chain"]
-        if type(chain) is not list or len(chain) > CHAIN_MAX or not all(type(method) is str for method in chain):
-            return f"a chain that is no array of at most {CHAIN_MAX} str: {_describe(chain)}"
+        if type(chain) is not list or len(chain) > MAX_CHAIN or not all(type(method) is str for method in chain):
+            return f"chain is not an array of at most {MAX_CHAIN} strings: {_describe(chain)}"
+    if "within" in meta and not (_is_id(meta["within"]) and meta["within"]):
+        return f"within is not an integer from 1 to 2^53 - 1: {_describe(meta['within'])}"
     if "traceparent" in meta and type(meta["traceparent"]) is not str:
-        return f"a traceparent that is no str: {_describe(meta['traceparent'])}"
+        return f"traceparent is not a string: {_describe(meta['traceparent'])}"
     if "stream" in meta and not _is_credit(meta["stream"]):
-        return f"a stream credit that is no int from 1 to {CREDIT_MAX}: {_describe(meta['stream'])}"
+        return f"stream is not an integer from 1 to {MAX_CREDIT}: {_describe(meta['stream'])}"
     return None
 
 
-def _fault_of_id(frame: Frame) -> str | None:
-    return None if _is_id(frame[1]) else f"an id that is no int from 0 to 2**53 - 1: {_describe(frame[1])}"
+def _read_request(name: str, frame: Frame, sink: FrameSink) -> None:
+    _check_id(name, frame[1])
+    _check_call(name, *frame[2:])
+    sink.on_request(frame[1], frame[2], frame[3], frame[4] if len(frame) == 5 else None)
 
 
-def _fault_of_request(frame: Frame) -> str | None:
-    return _fault_of_id(frame) or _fault_of_call(frame[2], frame[3], frame[4] if len(frame) == 5 else {})
-
-
-def _fault_of_notification(frame: Frame) -> str | None:
-    return _fault_of_call(frame[1], frame[2], frame[3] if len(frame) == 4 else {})
-
-
-def _fault_of_response(frame: Frame) -> str | None:
-    fault = _fault_of_id(frame)
+def _read_response(name: str, frame: Frame, sink: FrameSink) -> None:
+    _check_id(name, frame[1])
     error = frame[2]
-    if fault is not None or error is None:
-        return fault
+    if error is None:
+        sink.on_response(frame[1], frame[3])
+        return
     if type(error) is not dict:
-        return f"an error that is no map: {_describe(error)}"
+        raise ProtocolError(f"a {name} whose error is not a map: {_describe(error)}")
     for key, needed in (("code", True), ("message", True), ("type", False), ("stack", False)):
         if (needed or key in error) and type(error.get(key)) is not str:
-            return f"an error whose {key} is no str: {_describe(error.get(key))}"
-    return None
+            raise ProtocolError(f"a {name} whose error has a {key} that is not a string: {_describe(error.get(key))}")
+    sink.on_error_response(frame[1], error)
 
 
-def _fault_of_credit(frame: Frame) -> str | None:
-    fault = _fault_of_id(frame)
-    if fault is None and not _is_credit(frame[2]):
-        return f"a number of items that is no int from 1 to {CREDIT_MAX}: {_describe(frame[2])}"
-    return fault
+def _read_notification(name: str, frame: Frame, sink: FrameSink) -> None:
+    _check_call(name, *frame[1:])
+    sink.on_notification(frame[1], frame[2], frame[3] if len(frame) == 4 else None)
 
 
-_RULES: Final[tuple[tuple[str, tuple[int, ...], Callable[[Frame], str | None]], ...]] = (
-    ("request", (4, 5), _fault_of_request),
-    ("response", (4,), _fault_of_response),
-    ("notification", (3, 4), _fault_of_notification),
-    ("cancel", (2,), _fault_of_id),
-    ("item", (3,), _fault_of_id),
-    ("credit", (3,), _fault_of_credit),
-    ("leave", (1,), lambda _: None),
+def _read_cancel(name: str, frame: Frame, sink: FrameSink) -> None:
+    _check_id(name, frame[1])
+    sink.on_cancel(frame[1])
+
+
+def _read_item(name: str, frame: Frame, sink: FrameSink) -> None:
+    _check_id(name, frame[1])
+    sink.on_item(frame[1], frame[2])
+
+
+def _read_credit(name: str, frame: Frame, sink: FrameSink) -> None:
+    _check_id(name, frame[1])
+    if not _is_credit(frame[2]):
+        raise ProtocolError(f"a {name} whose items are not an integer from 1 to {MAX_CREDIT}: {_describe(frame[2])}")
+    sink.on_credit(frame[1], frame[2])
+
+
+def _read_leave(name: str, frame: Frame, sink: FrameSink) -> None:  # noqa: ARG001
+    sink.on_leave()
+
+
+def _read_expose(name: str, frame: Frame, sink: FrameSink) -> None:
+    names = frame[1]
+    if type(names) is not list or len(names) > MAX_EXPOSED:
+        raise ProtocolError(f"an {name} whose names are not an array of at most {MAX_EXPOSED}: {_describe(names)}")
+    for one in names:
+        if type(one) is not str or not one or (len(one) > _SURELY_SHORT and len(one.encode()) > MAX_METHOD_BYTES):
+            raise ProtocolError(
+                f"an {name} with a name that is not a string of 1 to {MAX_METHOD_BYTES} bytes: {_describe(one)}"
+            )
+    sink.on_expose(names)
+
+
+_KINDS: Final[tuple[tuple[str, tuple[int, ...], Callable[[str, Frame, FrameSink], None]], ...]] = (
+    ("request", (4, 5), _read_request),
+    ("response", (4,), _read_response),
+    ("notification", (3, 4), _read_notification),
+    ("cancel", (2,), _read_cancel),
+    ("item", (3,), _read_item),
+    ("credit", (3,), _read_credit),
+    ("leave", (1,), _read_leave),
+    ("expose", (2,), _read_expose),
 )
-"""Of each type of frame: its name, how many fields it may have, and what is wrong with them, if anything."""
+"""Of each kind of frame: its name, how many fields it may have, and what checks them and hands them on."""

@@ -9,24 +9,28 @@ import platform
 import re
 import struct
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from . import values
 from .errors import ERRORS, BridgeError, ProtocolError, VersionMismatch
+from .frames import MAX_EXPOSED
+from .project import MAX_PROJECT_CHARACTERS
 
 MAGIC: Final = b"SHMP"
 PROTOCOL_MAJOR: Final = 1
-PROTOCOL_MINOR: Final = 0
+PROTOCOL_MINOR: Final = 1
+MINOR_WITH_NAMES: Final = 1
+"""Since when an acceptor takes the names of what is exposed (the frame `expose`)."""
 LIBRARY_VERSION: Final = "0.1.0"
 LANGUAGE: Final = f"python {platform.python_version()}"
 
 HEADER: Final = struct.Struct("<4sHHI")
 """magic, major, minor, bytes of the body."""
 
-BODY_BYTES_MAX: Final = 4096
-NAME_CHARACTERS_MAX: Final = 128
-MAX_MESSAGE_MAX: Final = 2**53 - 1
-TIMEOUT_S: Final = 5.0
+MAX_BODY_BYTES: Final = 4096
+MAX_NAME_CHARACTERS: Final = 128
+MAX_TOLD_MESSAGE: Final = 2**53 - 1
+HANDSHAKE_TIMEOUT_S: Final = 5.0
 
 SEGMENT_NAME: Final = re.compile(r"/shm-polyglot-[0-9a-f]{32}")
 
@@ -34,9 +38,26 @@ Role = Literal["client", "worker"]
 Transport = Literal["shm", "socket"]
 
 
+class Peer(NamedTuple):
+    """What the other side has said of itself.
+
+    name: for logs. language: e.g. "node 22.11.0". library: the version of its library, e.g. "0.1.0".
+    project: the folder of its project, None where it tells none. For people: nothing vouches for it.
+    """
+
+    name: str
+    language: str
+    library: str
+    project: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What a dialer says of itself. `segment` is the name of its shared memory, with the shm transport only."""
+    """What a dialer says of itself.
+
+    segment: the name of its shared memory, with the shm transport only. exposes: how many functions a worker is about
+    to name; None: it names none. project: the folder of its project, for people.
+    """
 
     role: Role
     transport: Transport
@@ -45,16 +66,19 @@ class Hello:
     language: str = LANGUAGE
     library: str = LIBRARY_VERSION
     segment: str | None = None
+    exposes: int | None = None
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """What an acceptor says of itself to a dialer it takes."""
+    """What an acceptor says of itself to a dialer it takes. `project`: the folder of its project, for people."""
 
     name: str
     max_message: int
     language: str = LANGUAGE
     library: str = LIBRARY_VERSION
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +107,7 @@ class Header:
 
 def encode_hello(hello: Hello, *, major: int = PROTOCOL_MAJOR) -> bytes:
     """The bytes of a hello. `major` is for tests."""
-    body = asdict(hello)
-    if hello.segment is None:
-        del body["segment"]
-    return _encode(body, major)
+    return _encode(asdict(hello), major)
 
 
 def encode_answer(answer: Welcome | Refusal, *, major: int = PROTOCOL_MAJOR) -> bytes:
@@ -96,21 +117,22 @@ def encode_answer(answer: Welcome | Refusal, *, major: int = PROTOCOL_MAJOR) -> 
 
 
 def decode_header(header: bytes) -> Header:
-    """The first HEADER.size bytes. Raises ProtocolError, naming the bytes, if they are not ours."""
+    """The first HEADER.size bytes.
+
+    Raises ProtocolError, naming the bytes, if they are not ours, and VersionMismatch for a peer of another major
+    version, which may have another body and other limits.
+    """
     magic, major, minor, body_bytes = HEADER.unpack(header)
     if magic != MAGIC:
-        raise ProtocolError(f"no handshake of this protocol: it begins with {header!r}")
-    if body_bytes > BODY_BYTES_MAX:
-        raise ProtocolError(f"a handshake with a body of {body_bytes} bytes; at most {BODY_BYTES_MAX} are allowed")
-    return Header(major, minor, body_bytes)
-
-
-def check_version(header: Header) -> None:
-    """Raise VersionMismatch if a peer of this version cannot be understood."""
-    if header.major != PROTOCOL_MAJOR:
+        raise ProtocolError(f"not a handshake of this protocol: it begins with {header!r}")
+    if major != PROTOCOL_MAJOR:
         raise VersionMismatch(
-            f"the peer speaks protocol {header.major}.{header.minor}, this side {PROTOCOL_MAJOR}.{PROTOCOL_MINOR}"
+            f"the peer speaks protocol {major}.{minor}, this side {PROTOCOL_MAJOR}.{PROTOCOL_MINOR}: "
+            "bring both to the same version"
         )
+    if body_bytes > MAX_BODY_BYTES:
+        raise ProtocolError(f"a handshake with a body of {body_bytes} bytes; at most {MAX_BODY_BYTES} are allowed")
+    return Header(major, minor, body_bytes)
 
 
 def decode_hello(body: bytes) -> Hello:
@@ -124,8 +146,8 @@ def decode_hello(body: bytes) -> Hello:
         raise ProtocolError(f"a hello with the transport {values.brief(transport)}, not shm or socket")
     segment = fields.get("segment") if transport == "shm" else None
     if transport == "shm" and (type(segment) is not str or SEGMENT_NAME.fullmatch(segment) is None):
-        raise ProtocolError(f"a hello with a segment {values.brief(segment)} that is no name of a segment")
-    return Hello(role, transport, *_common_fields(fields), segment)
+        raise ProtocolError(f"a hello with a segment {values.brief(segment)} that is not the name of a segment")
+    return Hello(role, transport, *_common_fields(fields), segment, _exposes(fields), _project(fields))
 
 
 def decode_answer(body: bytes) -> Welcome | Refusal:
@@ -133,7 +155,7 @@ def decode_answer(body: bytes) -> Welcome | Refusal:
     fields = _decode(body)
     match _text(fields, "status"):
         case "welcome":
-            return Welcome(*_common_fields(fields))
+            return Welcome(*_common_fields(fields), _project(fields))
         case "refused":
             return Refusal(_text(fields, "code"), _text(fields, "message"))
         case status:
@@ -141,30 +163,49 @@ def decode_answer(body: bytes) -> Welcome | Refusal:
 
 
 def _encode(body: dict[str, Any], major: int) -> bytes:
-    packed = values.Packer().pack(body)
+    # A key that has no value is left out.
+    packed = values.Encoder().pack({key: value for key, value in body.items() if value is not None})
     return HEADER.pack(MAGIC, major, PROTOCOL_MINOR, len(packed)) + packed
 
 
 def _decode(body: bytes) -> dict[str, Any]:
     fields = values.decode(body)
     if type(fields) is not dict or not all(type(key) is str for key in fields):
-        raise ProtocolError("a handshake whose body is no map with str keys")
+        raise ProtocolError("a handshake whose body is not a map with string keys")
     return fields
 
 
 def _common_fields(fields: dict[str, Any]) -> tuple[str, int, str, str]:
     name, max_message = _text(fields, "name"), fields.get("max_message")
-    if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
-        raise ProtocolError(f"a handshake with a name of {len(name)} characters, not 1 to {NAME_CHARACTERS_MAX}")
-    if type(max_message) is not int or not 1 <= max_message <= MAX_MESSAGE_MAX:
+    if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
+        raise ProtocolError(f"a handshake with a name of {len(name)} characters, not 1 to {MAX_NAME_CHARACTERS}")
+    if type(max_message) is not int or not 1 <= max_message <= MAX_TOLD_MESSAGE:
         raise ProtocolError(
-            f"a handshake with a max_message that is no int from 1 to 2**53 - 1: {values.brief(max_message)}"
+            f"a handshake whose max_message is not an integer from 1 to 2^53 - 1: {values.brief(max_message)}"
         )
     return name, max_message, _text(fields, "language"), _text(fields, "library")
+
+
+def _exposes(fields: dict[str, Any]) -> int | None:
+    exposes = fields.get("exposes", 0)
+    if type(exposes) is not int or not 0 <= exposes <= MAX_EXPOSED:
+        raise ProtocolError(f"a hello whose exposes is not an integer from 0 to {MAX_EXPOSED}: {values.brief(exposes)}")
+    return exposes if "exposes" in fields else None
+
+
+def _project(fields: dict[str, Any]) -> str | None:
+    if "project" not in fields:
+        return None
+    project = _text(fields, "project")
+    if len(project) > MAX_PROJECT_CHARACTERS:
+        raise ProtocolError(
+            f"a handshake with a project of {len(project)} characters; at most {MAX_PROJECT_CHARACTERS} are allowed"
+        )
+    return project
 
 
 def _text(fields: dict[str, Any], key: str) -> str:
     text = fields.get(key)
     if type(text) is not str:
-        raise ProtocolError(f"a handshake whose {key} is no str: {values.brief(text)}")
+        raise ProtocolError(f"a handshake whose {key} is not a string: {values.brief(text)}")
     return text

@@ -1,7 +1,8 @@
 """The rules of a connection, without any I/O: ids, calls under way, the queue of requests, streams and their credit.
 
-A session turns calls into messages to send and takes the messages that have arrived. It never runs a function and never
-waits; connection.py does both. Times come from `clock`, so tests need no real ones.
+A session turns calls into messages to send and takes the messages that have arrived: it is the sink of frames.py. It
+never runs a function, as serving.py does, and never waits, as connection.py does. Times come from
+`clock`: tests need no real ones.
 """
 
 from __future__ import annotations
@@ -10,134 +11,175 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from . import frames, values
+from .calls import PendingCall, ServedCall
 from .errors import (
     BridgeError,
     Busy,
     CallTimeout,
-    CallTooDeep,
+    ConnectionClosed,
     PeerGone,
     ProtocolError,
     RemoteError,
+    UnknownMethod,
     error_from_map,
     error_to_map,
 )
+from .nesting import too_deep
 
-OUTSTANDING_MAX: Final = 1024
+MAX_OUTSTANDING: Final = 1024
 """Calls outstanding in one connection and direction (PROTOCOL.md section 11)."""
 
-QUEUED_MAX: Final = 2 * OUTSTANDING_MAX
+MAX_QUEUED: Final = 2 * MAX_OUTSTANDING
 """Entries of the queue: as many requests as may be outstanding, and as many notifications. A cancelled request counts
 until its turn comes, or a peer that calls and cancels could make the queue as long as it likes.
 """
 
+CLIENT_SERVES: Final = (
+    "this side is a client, which serves calls only while a call of its own waits that they belong to"
+)
+NAMED_AT_ONCE_BYTES: Final = 32 * 1024
+"""Of the names of exposed functions in one message, so that many do not hold up what comes behind them."""
 
-class Call:
-    """A call of ours that waits for its answer. `items` is None unless it asked for a stream.
+MAX_SERVING_DEPTH: Final = 16
+"""Calls that may wait one inside the other before unrelated ones are started no more, where they are started at all."""
 
-    wake: called when its answer or an item has come, where whoever waits does not look by itself. It must not raise.
-    """
-
-    __slots__ = ("credit", "done", "error", "id", "items", "method", "result", "wake")
-
-    def __init__(self, call_id: int, method: str, credit: int) -> None:
-        self.id = call_id
-        self.method = method
-        self.credit = credit  # items the peer may still send
-        self.items: deque[Any] | None = deque() if credit else None
-        self.done = False
-        self.result: Any = None
-        self.error: BridgeError | None = None
-        self.wake: Callable[[], None] | None = None
-
-
-class Request:
-    """A call of the peer's. `id` is 0 for a notification. `iterator` is set once it has become a stream.
-
-    wake: called when it is cancelled or granted credit while it runs, where whoever serves it does not look by itself.
-    It must not raise.
-    """
-
-    # Defaults in the class: most requests set none of them, and each is a store less per call.
-    deadline = math.inf
-    chain: Sequence[str] = ()
-    traceparent: str | None = None
-    credit = 0  # items we may still send
-    wants_stream = False
-    iterator: Iterator[Any] | None = None
-    running = False
-    cancelled = False
-    wake: Callable[[], None] | None = None
-
-    def __init__(self, request_id: int, method: str, args: list[Any], size: int) -> None:
-        self.id = request_id
-        self.method = method
-        self.args = args
-        self.size = size  # bytes of the message it came in
+Unrelated = Literal["queued", "refused", "served"]
+"""What becomes of the calls that arrive while one of ours waits and are no part of its chain."""
 
 
 class Session:
-    """One side of one connection."""
+    """One side of one connection.
 
-    def __init__(self, max_message: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.packer: Final = values.Packer()
-        self.pending: Final[dict[int, Call]] = {}
-        self.incoming: Final[dict[int, Request]] = {}
+    max_message: bytes; also of the requests queued, together. unrelated: see Unrelated; a side that never waits, as an
+    event loop, has no use for it. whose: what to add where the peer has not got a function.
+    """
+
+    def __init__(
+        self,
+        max_message: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        unrelated: Unrelated = "queued",
+        whose: str = "",
+    ) -> None:
+        self._whose: Final = whose
+        self.encoder: Final = values.Encoder()
+        self.pending: Final[dict[int, PendingCall]] = {}
+        self.incoming: Final[dict[int, ServedCall]] = {}
         """Requests taken and not answered yet: queued, running or streaming."""
-        self.queue: Final[deque[Request]] = deque()
+        self.queue: Final[deque[ServedCall]] = deque()
         """Requests and notifications not started yet, in the order sent."""
-        self.flowing: Final[deque[Request]] = deque()
+        self.flowing: Final[deque[ServedCall]] = deque()
         """Streams that have credit left: each may send an item in its turn."""
         self.replies: Final[deque[bytes]] = deque()
         """Answers the session itself gives, to be sent as soon as there is room."""
+        self.waiting: Final[list[int]] = []
+        """The calls of ours that are waited for, each made while serving a request of the one before."""
         self.last_id = 0
         self.queued_bytes = 0
+        self.next_expiry = math.inf
+        """When a request in the queue may have to be answered although it was not started: see expire."""
         self.peer_leaves = False
         """The peer has sent `leave`: after ours, no new request of its will come."""
         self.late_answers = 0
         self.dropped_notifications = 0
         self._last_peer_id = 0
         self.leaves = False
-        self._max_message = max_message  # and of requests queued, together
+        self._unrelated: Final = unrelated
+        self._max_message = max_message
         self._clock = clock
+        self._related = 0  # requests in the queue that are part of some chain
+        self._arriving = 0  # bytes of the message being received
+
+    def stats(self) -> dict[str, int]:
+        """What is under way, and what has been dropped."""
+        return {
+            "outstanding": len(self.pending),
+            "queued": len(self.queue),
+            "late_answers": self.late_answers,
+            "dropped_notifications": self.dropped_notifications,
+        }
 
     # Calls of ours.
 
-    def start(self, method: str, args: Sequence[object], meta: dict[str, Any] | None) -> tuple[int, bytes]:
-        """A new id and the request to send. Nothing is kept: see track. Raises EncodeError and Busy."""
-        if len(self.pending) >= OUTSTANDING_MAX:
-            raise Busy(f"{method}: {OUTSTANDING_MAX} calls are outstanding on this connection already")
-        call_id = self.last_id + 1
-        message = frames.encode_request(self.packer, call_id, method, args, meta)
-        self.last_id = call_id
-        return call_id, message
+    def start(
+        self, method: str, args: Sequence[object], meta: dict[str, Any] | None, reserved: int = 0
+    ) -> tuple[int, bytes]:
+        """An id and the request to send. Nothing is kept: see track. reserved: an id that nothing was sent with.
 
-    def track(self, call_id: int, method: str, credit: int = 0) -> Call:
+        Raises EncodeError and Busy.
+        """
+        if len(self.pending) >= MAX_OUTSTANDING:
+            raise Busy(f"{method}: {MAX_OUTSTANDING} calls to the peer are outstanding already")
+        while True:
+            last = self.last_id
+            call_id = last if last == reserved > 0 else last + 1
+            message = frames.encode_request(self.encoder, call_id, method, args, meta)
+            # Encoding runs code of the arguments', which may have made a call itself.
+            if self.last_id == last:
+                self.last_id = call_id
+                return call_id, message
+
+    def reserve_id(self) -> int:
+        """An id for a call that is made by other means, and not by another call. If nothing comes of it, see start."""
+        self.last_id += 1
+        return self.last_id
+
+    def track(self, call_id: int, method: str, credit: int = 0) -> PendingCall:
         """Keep the call, to be done when its answer has been received. `credit` > 0: it asked for a stream."""
-        call = self.pending[call_id] = Call(call_id, method, credit)
+        call = self.pending[call_id] = PendingCall(call_id, method, credit)
         return call
 
     def forget(self, call_id: int) -> bytes:
         """Want the answer no more. Returns the cancel to send; a late answer is dropped and counted."""
         self.pending.pop(call_id, None)
-        return frames.encode_cancel(self.packer, call_id)
+        return frames.encode_cancel(self.encoder, call_id)
 
-    def grant(self, call: Call, items: int) -> bytes:
+    def grant(self, call: PendingCall, items: int) -> bytes:
         """Allow `items` more items of a stream. Returns the credit to send."""
         call.credit += items
-        return frames.encode_credit(self.packer, call.id, items)
+        return frames.encode_credit(self.encoder, call.id, items)
 
     def leave(self) -> bytes:
         """The leave to send. The peer answers with its own, and sends no new request after it."""
         self.leaves = True
-        return frames.encode_leave(self.packer)
+        return frames.encode_leave(self.encoder)
+
+    def name(self, names: Sequence[str]) -> list[bytes]:
+        """The messages that name functions to the peer, in any thread."""
+        # Of its own: what is exposed by the code of a value that is being encoded is named all the same.
+        encoder = values.Encoder()
+        most_bytes = min(NAMED_AT_ONCE_BYTES, self._max_message - 8)
+        messages = [frames.encode_expose(encoder, portion) for portion in _in_portions(names, most_bytes)]
+        # A peer that does not take a name cannot call it either: the request would be longer.
+        return [message for message in messages if len(message) <= self._max_message]
 
     # Calls of the peer's.
 
-    def take(self, roots: bool = True) -> Request | None:
-        """The next request to start, or None. `roots` False: only one that belongs to a chain of calls.
+    def may_start(self, request: ServedCall) -> bool:
+        """Whether a request may be started now: while a call of ours waits, only one that was made for it, or for one
+        of those that wait around it.
+        """
+        waiting = self.waiting
+        if not waiting or request.within in waiting:
+            return True
+        return self._unrelated == "served" and len(waiting) < MAX_SERVING_DEPTH
+
+    def has_work(self) -> bool:
+        """Whether there is something to send, to start or to go on with now."""
+        if self.replies:
+            return True
+        if not self.waiting:
+            return bool(self.queue or self.flowing)
+        if any(map(self.may_start, self.flowing)):
+            return True
+        return (self._related > 0 or self._unrelated == "served") and any(map(self.may_start, self.queue))
+
+    def take(self) -> ServedCall | None:
+        """The next request to start, or None.
 
         A request that came too late or is nested too deep is answered here and never started.
         """
@@ -145,37 +187,53 @@ class Session:
         index = 0
         while index < len(queue):
             request = queue[index]
-            if not (roots or request.chain or request.cancelled):
+            if not self.may_start(request):
                 index += 1
                 continue
             del queue[index]
-            self.queued_bytes -= request.size
+            self._leaves_queue(request)
             if request.cancelled:
                 continue
             if request.deadline != math.inf and self._clock() >= request.deadline:
-                self._refuse(request, CallTimeout(f"{request.method}: its deadline had passed before it could start"))
-            elif len(request.chain) >= frames.CHAIN_MAX:
-                chain = " -> ".join((*request.chain, request.method))
-                self._refuse(request, CallTooDeep(f"call {len(request.chain) + 1} of the chain {chain}"))
+                self._refuse_late(request)
+            elif len(request.chain) >= frames.MAX_CHAIN:
+                self._refuse(request, too_deep(request.chain, request.method))
             else:
                 request.running = True
                 return request
         return None
 
-    def answer(self, request: Request, result: object) -> bytes:
+    def expire(self) -> None:
+        """Answer the requests in the queue whose deadline has passed: their turn may be long in coming."""
+        now = self._clock()
+        if now < self.next_expiry:
+            return
+        queued = list(self.queue)
+        self.queue.clear()
+        self.next_expiry = math.inf
+        for request in queued:
+            if request.deadline > now or request.cancelled:
+                self.queue.append(request)
+                if not request.cancelled:
+                    self.next_expiry = min(self.next_expiry, request.deadline)
+            else:
+                self._leaves_queue(request)
+                self._refuse_late(request)
+
+    def answer(self, request: ServedCall, result: object) -> bytes:
         """The response of a function that returned. The request is answered with it. Raises EncodeError: not
         answered.
         """
-        message = frames.encode_response(self.packer, request.id, result)
+        message = frames.encode_response(self.encoder, request.id, result)
         self.finish(request)
         return message
 
-    def fail(self, request: Request, raised: BaseException) -> bytes:
-        """The response of a function that raised."""
+    def fail(self, request: ServedCall, raised: BaseException) -> bytes:
+        """The response of a function that raised. Raises ProtocolError as refuse does."""
         self.finish(request)
-        return frames.encode_error(self.packer, request.id, error_to_map(raised))
+        return frames.encode_error_response(self.encoder, request.id, error_to_map(raised), self._max_message)
 
-    def refuse(self, request: Request, error: BridgeError) -> bytes:
+    def refuse(self, request: ServedCall, error: BridgeError) -> bytes:
         """The response of the library itself: the function did not run, or its result cannot be sent.
 
         Raises ProtocolError if the peer takes messages so small that not even this fits.
@@ -183,33 +241,27 @@ class Session:
         self.finish(request)
         kind = {"type": error.type} if isinstance(error, RemoteError) else {}
         text = error.message if isinstance(error, RemoteError) else str(error)
-        for message in (text, f"{text[:100]}…"):
-            response = frames.encode_error(self.packer, request.id, {"code": error.code, "message": message, **kind})
-            if len(response) <= self._max_message:
-                return response
-        raise ProtocolError(f"the peer takes messages of {self._max_message} bytes, too few for an error")
+        error_map = {"code": error.code, "message": text, **kind}
+        return frames.encode_error_response(self.encoder, request.id, error_map, self._max_message)
 
-    def flow(self, request: Request, iterator: Iterator[Any]) -> None:
+    def flow(self, request: ServedCall, iterator: Iterator[Any]) -> None:
         """The request has become a stream of what `iterator` gives."""
         request.iterator = iterator
         request.running = False
         self._queue_flow(request)
 
-    def drop(self, request: Request) -> None:
-        """The request needs no answer."""
-        self.finish(request)
-
-    def next_stream(self) -> Request | None:
+    def next_stream(self) -> ServedCall | None:
         """A stream whose turn it is to send an item. Call continue_stream or answer it afterwards."""
-        if not self.flowing:
-            return None
-        request = self.flowing.popleft()
-        request.running = True
-        return request
+        for index, request in enumerate(self.flowing):
+            if self.may_start(request):
+                del self.flowing[index]
+                request.running = True
+                return request
+        return None
 
-    def continue_stream(self, request: Request, value: object) -> bytes:
+    def continue_stream(self, request: ServedCall, value: object) -> bytes:
         """The item to send. Raises EncodeError."""
-        message = frames.encode_item(self.packer, request.id, value)
+        message = frames.encode_item(self.encoder, request.id, value)
         request.credit -= 1
         request.running = False
         self._queue_flow(request)
@@ -221,16 +273,16 @@ class Session:
         """Take a message. Raises ProtocolError."""
         self.receive_frame(values.decode(message), len(message))
 
-    def start_alone(self, message: bytes) -> Request | None:
+    def start_alone(self, message: bytes) -> ServedCall | None:
         """Take a message while nothing is queued: the usual request is started at once and returned; whatever else it
         is has been received as by receive. Raises ProtocolError.
         """
         frame = values.decode(message)
         if type(frame) is list and len(frame) == 4 and frames.is_usual_request(frame):
             request_id, incoming = frame[1], self.incoming
-            if request_id > self._last_peer_id and len(incoming) < OUTSTANDING_MAX:
+            if request_id > self._last_peer_id and len(incoming) < MAX_OUTSTANDING:
                 self._last_peer_id = request_id
-                request = incoming[request_id] = Request(request_id, frame[2], frame[3], len(message))
+                request = incoming[request_id] = ServedCall(request_id, frame[2], frame[3], len(message))
                 request.running = True
                 return request
         self.receive_frame(frame, len(message))
@@ -238,14 +290,14 @@ class Session:
 
     def receive_frame(self, frame: object, size: int) -> None:
         """Take a message of `size` bytes that has been decoded but not checked. Raises ProtocolError."""
-        checked = frames.checked(frame)
-        _RECEIVERS[checked[0]](self, checked, size)
+        self._arriving = size
+        frames.read_frame(frame, self)
 
-    def end(self, reason: BridgeError) -> list[Request]:
+    def end(self, reason: BridgeError) -> list[ServedCall]:
         """The connection has ended: every call of ours fails with `reason`. Returns the streams to be closed."""
         for call in self.pending.values():
             call.done = True
-            call.error = PeerGone(f"{call.method}: {reason}")
+            call.error = ended_for(call.method, reason)
             if call.wake is not None:
                 call.wake()
         streams = [
@@ -260,97 +312,132 @@ class Session:
         self.queue.clear()
         self.flowing.clear()
         self.replies.clear()
-        self.queued_bytes = 0
+        self.queued_bytes = self._related = 0
         return streams
 
-    def finish(self, request: Request) -> None:
+    def finish(self, request: ServedCall) -> None:
         """The request has been answered, or needs no answer."""
         request.running = False
         self.incoming.pop(request.id, None)
         if request.iterator is not None and request in self.flowing:
             self.flowing.remove(request)
 
-    def _refuse(self, request: Request, error: BridgeError) -> None:
+    def _leaves_queue(self, request: ServedCall) -> None:
+        self.queued_bytes -= request.size
+        self._related -= request.within > 0
+
+    def _refuse_late(self, request: ServedCall) -> None:
+        self._refuse(request, CallTimeout(f"{request.method}: its deadline had passed before it could start"))
+
+    def _refuse(self, request: ServedCall, error: BridgeError) -> None:
         if request.id:
             self._reply(self.refuse(request, error))
 
     def _reply(self, message: bytes) -> None:
-        if len(self.replies) >= OUTSTANDING_MAX:
-            raise ProtocolError(f"more than {OUTSTANDING_MAX} requests past the limit of outstanding calls")
+        if len(self.replies) >= MAX_OUTSTANDING:
+            raise ProtocolError(f"more than {MAX_OUTSTANDING} requests past the limit of outstanding calls")
         self.replies.append(message)
 
-    def _queue_flow(self, request: Request) -> None:
+    def _queue_flow(self, request: ServedCall) -> None:
         if request.credit > 0 and not request.cancelled:
             self.flowing.append(request)
 
-    def _on_request(self, frame: frames.Frame, size: int) -> None:
-        request_id = frame[1]
-        if request_id <= self._last_peer_id:
-            raise ProtocolError(f"a request with the id {request_id} after one with {self._last_peer_id}")
-        self._last_peer_id = request_id
-        request = Request(request_id, frame[2], frame[3], size)
-        if len(frame) == 5:
-            self._apply_meta(request, frame[4])
-        if len(self.incoming) >= OUTSTANDING_MAX or len(self.queue) >= QUEUED_MAX or self._overflows(size):
-            self._refuse(request, Busy(f"{request.method}: too many calls, or too many bytes, are queued already"))
-            return
-        self.incoming[request_id] = request
-        self.queue.append(request)
-        self.queued_bytes += size
+    # The sink of a frame that has been checked.
 
-    def _on_notification(self, frame: frames.Frame, size: int) -> None:
-        if len(self.queue) >= OUTSTANDING_MAX or self._overflows(size):
+    def on_request(self, call_id: int, method: str, args: list[Any], meta: dict[str, Any] | None) -> None:
+        """A call of the peer's. Raises ProtocolError."""
+        if call_id <= self._last_peer_id:
+            raise ProtocolError(f"a request with id {call_id} after one with id {self._last_peer_id}")
+        self._last_peer_id = call_id
+        request = self._make_request(call_id, method, args, meta)
+        if len(self.incoming) >= MAX_OUTSTANDING or len(self.queue) >= MAX_QUEUED or self._overflows(request.size):
+            self._refuse(request, Busy(f"{method}: too many calls, or too many bytes, are queued already"))
+        elif self._is_never_served(request):
+            self._refuse(request, Busy(f"{method}: {CLIENT_SERVES}"))
+        else:
+            self.incoming[call_id] = request
+            self._queue_request(request)
+
+    def on_notification(self, method: str, args: list[Any], meta: dict[str, Any] | None) -> None:
+        """A call that wants no answer."""
+        request = self._make_request(0, method, args, meta)
+        if len(self.queue) >= MAX_OUTSTANDING or self._overflows(request.size) or self._is_never_served(request):
             self.dropped_notifications += 1
-            return
-        request = Request(0, frame[1], frame[2], size)
-        if len(frame) == 4:
-            self._apply_meta(request, frame[3])
+        else:
+            self._queue_request(request)
+
+    def _make_request(self, request_id: int, method: str, args: list[Any], meta: dict[str, Any] | None) -> ServedCall:
+        request = ServedCall(request_id, method, args, self._arriving)
+        if meta:
+            if "deadline_ms" in meta:
+                request.deadline = request.nested_until = self._clock() + meta["deadline_ms"] / 1000
+            request.within = meta.get("within", 0)
+            request.chain = meta.get("chain", ())
+            if request.within > self.last_id:
+                raise ProtocolError(f"a request within call {request.within}, which was never made")
+            request.traceparent = meta.get("traceparent")
+            request.credit = meta.get("stream", 0)
+            request.wants_stream = request.credit > 0
+        return request
+
+    def _is_never_served(self, request: ServedCall) -> bool:
+        return self._unrelated == "refused" and request.within not in self.pending
+
+    def _queue_request(self, request: ServedCall) -> None:
         self.queue.append(request)
-        self.queued_bytes += size
+        self.queued_bytes += request.size
+        self._related += request.within > 0
+        self.next_expiry = min(self.next_expiry, request.deadline)
 
     def _overflows(self, size: int) -> bool:
         return bool(self.queue) and self.queued_bytes + size > self._max_message
 
-    def _apply_meta(self, request: Request, meta: dict[str, Any]) -> None:
-        if "deadline_ms" in meta:
-            request.deadline = self._clock() + meta["deadline_ms"] / 1000
-        request.chain = meta.get("chain", ())
-        request.traceparent = meta.get("traceparent")
-        request.credit = meta.get("stream", 0)
-        request.wants_stream = request.credit > 0
+    def on_response(self, call_id: int, result: object) -> None:
+        """The answer of a function that returned, or the end of a stream. Raises ProtocolError."""
+        self._on_answer(call_id, result, None)
 
-    def _on_response(self, frame: frames.Frame, size: int) -> None:
-        call = self.pending.pop(frame[1], None)
+    def on_error_response(self, call_id: int, error: dict[str, Any]) -> None:
+        """The answer of a function that raised. Raises ProtocolError."""
+        raised = error_from_map(error)
+        if self._whose and type(raised) is UnknownMethod:
+            raised = UnknownMethod(f"{raised}{self._whose}")
+            raised.from_peer = True
+        self._on_answer(call_id, None, raised)
+
+    def _on_answer(self, call_id: int, result: object, error: BridgeError | None) -> None:
+        call = self.pending.pop(call_id, None)
         if call is None:
-            self._count_late(frame[1], "a response")
+            self._count_late(call_id, "a response")
             return
         call.done = True
-        if frame[2] is None:
-            call.result = frame[3]
-        else:
-            call.error = error_from_map(frame[2])
+        call.result = result
+        call.error = error
         if call.wake is not None:
             call.wake()
 
-    def _on_item(self, frame: frames.Frame, size: int) -> None:
-        call = self.pending.get(frame[1])
+    def on_item(self, call_id: int, value: object) -> None:
+        """The next value of a stream. Raises ProtocolError."""
+        call = self.pending.get(call_id)
         if call is None:
-            self._count_late(frame[1], "an item")
+            self._count_late(call_id, "an item")
             return
-        if call.items is None or call.credit <= 0:
-            raise ProtocolError(f"an item of call {call.id} ({call.method}) without credit for it")
+        if call.items is None:
+            raise ProtocolError(f"an item for call {call_id} of {call.method}, which is not a stream")
+        if call.credit <= 0:
+            raise ProtocolError(f"an item for the stream {call.method}, which has no credit left")
         call.credit -= 1
-        call.items.append(frame[2])
+        call.items.append(value)
         if call.wake is not None:
             call.wake()
 
     def _count_late(self, call_id: int, what: str) -> None:
         if not 1 <= call_id <= self.last_id:
-            raise ProtocolError(f"{what} for the id {call_id}; the ids 1 to {self.last_id} have been used")
+            raise ProtocolError(f"{what} for call {call_id}, which was never made")
         self.late_answers += 1
 
-    def _on_cancel(self, frame: frames.Frame, size: int) -> None:
-        request = self._find_request(frame[1], "a cancel")
+    def on_cancel(self, call_id: int) -> None:
+        """The caller wants the answer no more. Raises ProtocolError."""
+        request = self._find_request(call_id, "a cancel")
         if request is None:
             return
         request.cancelled = True
@@ -364,40 +451,53 @@ class Session:
         if request.iterator is not None and request not in self.flowing:
             self.flowing.append(request)
 
-    def _on_credit(self, frame: frames.Frame, size: int) -> None:
-        request = self._find_request(frame[1], "a credit")
+    def on_credit(self, call_id: int, items: int) -> None:
+        """The caller takes more items. Raises ProtocolError."""
+        request = self._find_request(call_id, "credit")
         if request is None or request.cancelled:
             return
-        had, request.credit = request.credit, request.credit + frame[2]
-        if request.credit > frames.CREDIT_MAX:
-            raise ProtocolError(
-                f"a credit of {request.credit} items outstanding; at most {frames.CREDIT_MAX} are allowed"
-            )
+        had, request.credit = request.credit, request.credit + items
+        if request.credit > frames.MAX_CREDIT:
+            raise ProtocolError(f"credit of {request.credit} items for the stream {call_id} of {request.method}")
         if had == 0 and request.iterator is not None and not request.running:
             self.flowing.append(request)
         elif request.wake is not None:
             request.wake()
 
-    def _on_leave(self, frame: frames.Frame, size: int) -> None:
+    def on_leave(self) -> None:
+        """The peer is about to end the connection, or has heard that we are. Raises ProtocolError."""
         if self.peer_leaves:
             raise ProtocolError("a second leave")
         self.peer_leaves = True
         if not self.leaves:
             self._reply(self.leave())
 
-    def _find_request(self, request_id: int, what: str) -> Request | None:
+    def on_expose(self, names: list[str]) -> None:
+        """The peer names what it exposes, which is of no use where there is one peer: see exposed.py."""
+
+    def _find_request(self, request_id: int, what: str) -> ServedCall | None:
         if not 1 <= request_id <= self._last_peer_id:
-            raise ProtocolError(f"{what} for the id {request_id}; the ids 1 to {self._last_peer_id} have been used")
+            raise ProtocolError(f"{what} for call {request_id}, which was never made")
         return self.incoming.get(request_id)
 
 
-_RECEIVERS: Final[tuple[Callable[[Session, frames.Frame, int], None], ...]] = (
-    Session._on_request,
-    Session._on_response,
-    Session._on_notification,
-    Session._on_cancel,
-    Session._on_item,
-    Session._on_credit,
-    Session._on_leave,
-)
-"""By the type of frame, as frames.py numbers them."""
+def ended_for(method: str, reason: BridgeError) -> BridgeError:
+    """What a call that was under way is told of the end of its connection."""
+    for kind in (ConnectionClosed, ProtocolError):
+        if isinstance(reason, kind):
+            return kind(f"{method}: {reason}")
+    return PeerGone(f"{method}: {reason}")
+
+
+def _in_portions(names: Sequence[str], most_bytes: int) -> list[list[str]]:
+    """Names for several messages of about so many bytes."""
+    portions: list[list[str]] = []
+    left = 0
+    for name in names:
+        size = len(name.encode()) + 3  # the longest head of such a string
+        if size > left:
+            portions.append([])
+            left = most_bytes
+        portions[-1].append(name)
+        left -= size
+    return portions

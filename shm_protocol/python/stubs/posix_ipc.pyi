@@ -1,6 +1,7 @@
 """What this project uses of posix_ipc, which ships no types."""
 
 O_CREX: int
+VERSION: str
 
 class Error(Exception): ...
 class ExistentialError(Error): ...

@@ -15,14 +15,15 @@ from typing import Self
 
 from shm_protocol import handshake
 from shm_protocol._binding import Channel
-from shm_protocol.connection import Connection, Peer
+from shm_protocol.connection import Connection
 from shm_protocol.errors import BridgeError
-from shm_protocol.exposed import Exposable, Exposed
-from shm_protocol.handshake import Hello, Refusal, Welcome
-from shm_protocol.socket_transport import SocketTransport
-from shm_protocol.transport import MessageTransport
+from shm_protocol.exposables import Exposables
+from shm_protocol.exposed import Exposed
+from shm_protocol.handshake import Hello, Peer, Refusal, Welcome
+from shm_protocol.transports.socket import SocketTransport
+from shm_protocol.transports.transport import MessageTransport
 
-HANG_S = 30.0
+HANG_S = 200.0
 MAX_MESSAGE = 64 * 1024 * 1024
 
 
@@ -32,7 +33,7 @@ class Acceptor:
     def __init__(
         self,
         path: Path,
-        expose: Exposable | None = None,
+        expose: Exposables | None = None,
         accepts: tuple[str, ...] = ("shm", "socket"),
         max_message: int = MAX_MESSAGE,
         refusal: Refusal | None = None,

@@ -10,11 +10,6 @@ from typing import Any
 
 import pytest
 from acceptor import Acceptor
-from hypothesis import settings
-
-# An example that takes long is no failure: the machine may be busy.
-settings.register_profile("shm_protocol", deadline=None)
-settings.load_profile("shm_protocol")
 
 
 @pytest.fixture

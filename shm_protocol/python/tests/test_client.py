@@ -19,10 +19,10 @@ import pytest
 import shm_protocol
 from acceptor import Acceptor
 from shm_protocol import Busy, CallTimeout, ConnectionClosed, PeerGone, PeerUnavailable, client, current_call
-from shm_protocol.client import BACKOFF_FIRST_S, BACKOFF_MOST_S, Backoff
+from shm_protocol.backoff import BACKOFF_FIRST_S, BACKOFF_MOST_S, Backoff
 from tagged import SHM_PROTOCOL
 
-HANG_S = 30.0
+HANG_S = 200.0
 ROOT = SHM_PROTOCOL.parent
 
 Listen = Callable[..., Acceptor]
@@ -100,8 +100,20 @@ def test_a_client_calls_streams_and_notifies(connect: Connect) -> None:
     assert node.call("echo", "a") == "a"
     assert list(node.stream("count", 5)) == [0, 1, 2, 3, 4]
     node.notify("echo", "unheard")
-    assert node.call("echo", "b", timeout=5.0, traceparent="t") == "b"
+    assert node.call("echo", "b", timeout=HANG_S, traceparent="t") == "b"
     assert len(node.connections) == 1
+
+
+@pytest.mark.parametrize("wrong", ["no", 1, 0, None, [], object()])
+def test_a_switch_that_is_no_bool_is_refused_before_anybody_is_dialed(tmp_path: Path, wrong: Any) -> None:
+    path = tmp_path / "nobody.sock"
+    message = "serve_unrelated=.*: must be True or False"
+    with pytest.raises(TypeError, match=message):
+        shm_protocol.connect(path, serve_unrelated=wrong)
+    with pytest.raises(TypeError, match=message):
+        shm_protocol.attach(path, expose={"echo": echo}, serve_unrelated=wrong)
+    with pytest.raises(TypeError, match=message):
+        shm_protocol.serve(path, expose={"echo": echo}, serve_unrelated=wrong)
 
 
 @pytest.mark.usefixtures("acceptor")
@@ -218,8 +230,9 @@ def test_a_broken_connection_fails_its_call_and_the_next_one_dials_again(
     with ThreadPoolExecutor(1) as thread:
         held = thread.submit(node.call, "hold", 1)
         gate.wait_for(1)
-        gate.opened.set()
+        # Before it may answer.
         acceptor.connections[0].interrupt()
+        gate.opened.set()
         with pytest.raises(PeerGone, match="^hold: "):
             held.result(HANG_S)
     assert node.call("echo", 2) == 2
@@ -229,7 +242,7 @@ def test_a_broken_connection_fails_its_call_and_the_next_one_dials_again(
 def test_a_connection_that_broke_while_idle_is_replaced_without_failing_a_call(
     listen: Listen, functions: dict[str, object], connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shm_protocol.connection.STALE_AFTER_S", 0.0)
+    monkeypatch.setattr("shm_protocol.link.STALE_AFTER_S", 0.0)
     first = listen(functions).serve_in_background()
     node = connect()
     assert node.call("echo", 1) == 1
@@ -245,7 +258,7 @@ def test_nobody_there_any_more_is_told_at_once_and_dialed_again_after_a_pause(
     listen: Listen, functions: dict[str, object], connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # However slow the machine, the first call finds out by itself.
-    monkeypatch.setattr("shm_protocol.connection.STALE_AFTER_S", math.inf)
+    monkeypatch.setattr("shm_protocol.link.STALE_AFTER_S", math.inf)
     now = [time.monotonic()]
     first = listen(functions).serve_in_background()
     node = connect()
@@ -278,18 +291,19 @@ def test_a_first_dial_that_fails_is_told_by_connect(path: Path) -> None:
         shm_protocol.connect(path)
 
 
-def test_a_call_that_timed_out_is_not_made_again(listen: Listen, connect: Connect) -> None:
+def test_a_call_that_timed_out_is_not_made_again(listen: Listen, connect: Connect, gate: Gate) -> None:
     made: list[int] = []
 
     def slow() -> None:
         made.append(1)
-        time.sleep(0.05)
+        gate.hold(None)
 
     acceptor = listen({"slow": slow}).serve_in_background()
     node = connect()
     with pytest.raises(CallTimeout, match=r"^slow: no answer within 0\.01 s"):
         node.call("slow", timeout=0.01)
     node.close()
+    gate.opened.set()
     acceptor.close()
     # Not at all if it was cancelled before it could start.
     assert len(made) <= 1

@@ -7,8 +7,9 @@ import tomllib
 from importlib.metadata import version
 
 import shm_protocol
-from shm_protocol import config, connection, frames, handshake, session, shm_transport, values
+from shm_protocol import config, frames, handshake, options, session, values
 from shm_protocol._binding import segment_bytes
+from shm_protocol.transports import stale_segments
 from tagged import SHM_PROTOCOL
 
 LAYOUT = (SHM_PROTOCOL / "core" / "layout.h").read_text()
@@ -39,24 +40,24 @@ def test_versions_are_those_of_the_layout() -> None:
 
 
 def test_ring_and_message_sizes_are_those_of_the_layout() -> None:
-    assert defined("SHM_RING_CAPACITY_MIN") == config.RING_BYTES_MIN
-    assert defined("SHM_RING_CAPACITY_MAX") == config.RING_BYTES_MAX
-    assert defined("SHM_RING_CAPACITY_DEFAULT") == config.RING_BYTES_DEFAULT
-    assert defined("SHM_MAX_MESSAGE_DEFAULT") == config.MAX_MESSAGE_DEFAULT
+    assert defined("SHM_RING_CAPACITY_MIN") == config.MIN_RING_BYTES
+    assert defined("SHM_RING_CAPACITY_MAX") == config.MAX_RING_BYTES
+    assert defined("SHM_RING_CAPACITY_DEFAULT") == config.DEFAULT_RING_BYTES
+    assert defined("SHM_MAX_MESSAGE_DEFAULT") == config.DEFAULT_MAX_MESSAGE
     assert segment_bytes(4096) == defined("SHM_HEADER_BYTES") + 2 * 4096
 
 
 def test_limits_are_those_of_the_protocol() -> None:
-    assert LIMITS["message"] == f"{config.MAX_MESSAGE_DEFAULT // 2**20} MiB (`max_message`)"
-    assert LIMITS["handshake body"] == f"{handshake.BODY_BYTES_MAX} bytes"
-    assert LIMITS["handshake"] == f"{handshake.TIMEOUT_S:g} s"
-    assert LIMITS["calls outstanding, one connection and direction"] == str(session.OUTSTANDING_MAX)
-    assert LIMITS["nested calls"] == str(frames.CHAIN_MAX)
+    assert LIMITS["message"] == f"{config.DEFAULT_MAX_MESSAGE // 2**20} MiB (`max_message`)"
+    assert LIMITS["handshake body"] == f"{handshake.MAX_BODY_BYTES} bytes"
+    assert LIMITS["handshake"] == f"{handshake.HANDSHAKE_TIMEOUT_S:g} s"
+    assert LIMITS["calls outstanding, one connection and direction"] == str(session.MAX_OUTSTANDING)
+    assert LIMITS["nested calls"] == str(frames.MAX_CHAIN)
     assert LIMITS["nesting of a value"].startswith(f"{values.MAX_DEPTH_SENT} sent")
-    assert LIMITS["method name"] == f"{frames.METHOD_BYTES_MAX} bytes"
-    assert LIMITS["credit outstanding, one stream"] == f"{frames.CREDIT_MAX:,} items"
-    assert f"older than {shm_transport.STALE_AFTER_S:g} s" in PROTOCOL
-    assert connection.DEFAULT_CREDIT <= frames.CREDIT_MAX
+    assert LIMITS["method name"] == f"{frames.MAX_METHOD_BYTES} bytes"
+    assert LIMITS["credit outstanding, one stream"] == f"{frames.MAX_CREDIT:,} items"
+    assert f"older than {stale_segments.STALE_AFTER_S:g} s" in PROTOCOL
+    assert options.DEFAULT_CREDIT <= frames.MAX_CREDIT
 
 
 def test_the_types_of_arrays_are_those_of_the_protocol() -> None:

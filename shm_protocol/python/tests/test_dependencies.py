@@ -1,20 +1,23 @@
-"""Where msgpack or posix_ipc is missing: a virtual environment that has only one of them, or neither."""
+"""Where packages are missing: a virtual environment that has nothing."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 import venv
 from pathlib import Path
 
-import msgpack
 import posix_ipc
 import pytest
 import shm_protocol
+from shm_protocol.gunicorn import LEAST
+from tagged import SHM_PROTOCOL
 
-HANG_S = 60.0
+HANG_S = 200.0
 AS_MODULE = ("-m", "shm_protocol")
 AS_SCRIPT = (str(Path(sysconfig.get_path("scripts")) / "shm-polyglot"),)
 
@@ -34,15 +37,10 @@ def packages_of(python: Path) -> Path:
     return packages
 
 
-def install(python: Path, package: str) -> None:
-    """Give it msgpack or posix_ipc."""
-    packages = packages_of(python)
-    file = {"msgpack": msgpack, "posix_ipc": posix_ipc}[package].__file__
-    assert file is not None
-    if Path(file).name == "__init__.py":
-        shutil.copytree(Path(file).parent, packages / package)
-    else:
-        shutil.copy(file, packages)
+def install_posix_ipc(python: Path) -> None:
+    """Give it what is missing."""
+    assert posix_ipc.__file__ is not None
+    shutil.copy(posix_ipc.__file__, packages_of(python))
 
 
 def run(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -59,37 +57,54 @@ def run(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", [AS_MODULE, AS_SCRIPT], ids=["module", "script"])
-@pytest.mark.parametrize(("there", "missing"), [("", "msgpack"), ("posix_ipc", "msgpack"), ("msgpack", "posix_ipc")])
-def test_the_command_says_in_one_line_what_is_missing_and_how_to_get_it(
-    python: Path, command: tuple[str, ...], there: str, missing: str
-) -> None:
-    if there:
-        install(python, there)
-    done = run(python, *command, "doctor", "--json")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        f"shm-polyglot needs msgpack and posix_ipc (No module named '{missing}'): "
-        f"{python} -m pip install msgpack posix_ipc\n"
-    )
-
-
-def test_a_program_that_imports_the_package_gets_an_error_that_it_can_catch(python: Path, tmp_path: Path) -> None:
-    package = tmp_path / "program"
-    package.mkdir()
-    (package / "__init__.py").write_text(
-        "try:\n    import shm_protocol\nexcept ImportError as error:\n    print(error.name, error)\n"
-    )
-    (package / "__main__.py").touch()
-    # As a module, too: shm_protocol must not take it for its own command.
-    for arguments in (("-c", "import program"), ("-m", "program")):
-        done = run(python, *arguments)
-        assert done.stdout.startswith("msgpack shm-polyglot needs msgpack and posix_ipc"), done.stderr
-
-
-def test_with_both_the_command_runs(python: Path) -> None:
-    for package in ("msgpack", "posix_ipc"):
-        install(python, package)
+def test_without_any_other_package_the_command_runs_and_names_what_makes_segments(python: Path) -> None:
     for command in (AS_MODULE, AS_SCRIPT):
-        done = run(python, *command, "doctor", "--help")
-        assert (done.returncode, done.stderr) == (0, "")
+        done = run(python, *command, "doctor", "--json")
+        report = json.loads(done.stdout)
+        details = {finding["check"]: finding["detail"] for finding in report["findings"]}
+        assert details["python-binding"].endswith("segments are made by the binding's own shm_open"), done.stderr
+
+
+def test_posix_ipc_makes_the_segments_where_it_is_installed(python: Path) -> None:
+    install_posix_ipc(python)
+    done = run(python, "-c", "from shm_protocol.transports import segment_names; print(segment_names.described())")
+    assert done.stdout.startswith("posix_ipc 1."), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("extra", "package", "what"), [("gunicorn", "gunicorn", "gunicorn"), ("flask", "flask", "Flask")]
+)
+def test_without_an_extra_everything_else_works_and_what_needs_it_says_what_to_install(
+    python: Path, extra: str, package: str, what: str
+) -> None:
+    program = (
+        f"import shm_protocol\ntry:\n    import shm_protocol.{extra}\n"
+        "except ImportError as error:\n    print(error.name, error, sep='\\n')\n"
+    )
+    done = run(python, "-c", program)
+    assert (done.stderr, done.stdout) == (
+        "",
+        (
+            f"{package}\nshm_protocol.{extra} needs {what} (No module named '{package}'): "
+            f"{python} -m pip install 'shm-polyglot[{extra}]'\n"
+        ),
+    )
+
+
+def test_an_old_gunicorn_is_told_with_its_version(python: Path) -> None:
+    install_posix_ipc(python)
+    old = packages_of(python) / "gunicorn"
+    old.mkdir()
+    (old / "__init__.py").write_text("version_info = (26, 2, 0)\n__version__ = '26.2.0'\n")
+    done = run(python, "-c", "import shm_protocol.gunicorn")
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: shm_protocol.gunicorn needs gunicorn 27 or newer (this is 26.2.0): "
+        f"{python} -m pip install 'shm-polyglot[gunicorn]'"
+    )
+    assert f'gunicorn = ["gunicorn>={LEAST}"]' in (SHM_PROTOCOL.parent / "pyproject.toml").read_text()
+
+
+def test_the_package_imports_no_gunicorn_and_no_web_framework() -> None:
+    program = "import sys, shm_protocol\nprint(sorted({'gunicorn', 'flask', 'werkzeug'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=HANG_S, check=True)
+    assert done.stdout == "[]\n"

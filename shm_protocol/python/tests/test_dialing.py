@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import logging
+import math
 import os
 import re
 import socket
@@ -13,30 +16,42 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import posix_ipc
 import pytest
 import shm_protocol
-from acceptor import Acceptor, read_exactly
+from acceptor import HANG_S, Acceptor, read_exactly
 from shm_protocol import (
     Busy,
     ConfigError,
     PeerUnavailable,
     ProtocolError,
     VersionMismatch,
+    connect_async,
+    dialing,
     handshake,
-    shm_transport,
 )
 from shm_protocol.handshake import HEADER, Refusal, Welcome
+from shm_protocol.transports import segment_names, stale_segments
 from tagged import SHM_PROTOCOL
 
 Listen = Callable[..., Acceptor]
 ROOT = SHM_PROTOCOL.parent
 
 
-def names() -> set[str]:
-    """The names of segments there are now, of whatever process."""
-    return {entry.name for entry in Path("/dev/shm").glob("shm-polyglot-*")}
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Where the segments are that this process makes. Those of other processes come and go meanwhile."""
+    paths: list[Path] = []
+    make = segment_names.create
+
+    def make_and_note(name: str) -> int:
+        segment = make(name)
+        paths.append(Path(f"/dev/shm{name}"))
+        return segment
+
+    monkeypatch.setattr(segment_names, "create", make_and_note)
+    return paths
 
 
 class Stranger:
@@ -56,6 +71,8 @@ class Stranger:
         connected, _ = self.listening.accept()
         with connected:
             header = read_exactly(connected, HEADER.size)
+            if not header:
+                return  # the dialer has given up before it has said anything
             self.received = header + read_exactly(connected, HEADER.unpack(header)[3])
             if self.answer is None:
                 # Until the dialer gives up.
@@ -169,7 +186,7 @@ def test_a_directory_or_a_socket_of_another_user_is_refused(listen: Listen, path
 # Answers to a hello.
 
 
-def dial_stranger(path: Path, answer: bytes | None, transport: str = "shm", timeout: float = 5.0) -> bytes:
+def dial_stranger(path: Path, answer: bytes | None, transport: str = "shm", timeout: float = HANG_S) -> bytes:
     """Dial something that answers so. Returns what it was sent; the error of the dialer is raised."""
     stranger = Stranger(path, answer)
     try:
@@ -187,14 +204,14 @@ GOOD = handshake.encode_answer(Welcome("n", 1000))
     ("answer", "error", "message"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", ProtocolError, "it begins with b'HTTP/1.1 400"),
-        (b"\0" * 12, ProtocolError, "no handshake of this protocol"),
+        (b"\0" * 12, ProtocolError, "not a handshake of this protocol"),
         (b"", PeerUnavailable, "closed the connection in the handshake"),
         (GOOD[:5], PeerUnavailable, "closed the connection in the handshake"),
         (GOOD[:-1], PeerUnavailable, "closed the connection in the handshake"),
         (HEADER.pack(b"SHMP", 1, 0, 4097), ProtocolError, "4097 bytes"),
-        (HEADER.pack(b"SHMP", 1, 0, 1) + b"\xc1", ProtocolError, "does not decode"),
-        (HEADER.pack(b"SHMP", 1, 0, 1) + b"\x80", ProtocolError, "status is no str: None"),
-        (handshake.encode_answer(Welcome("n", 1), major=2), VersionMismatch, r"protocol 2\.0, this side 1\.0"),
+        (HEADER.pack(b"SHMP", 1, 0, 1) + b"\xc1", ProtocolError, "cannot be decoded"),
+        (HEADER.pack(b"SHMP", 1, 0, 1) + b"\x80", ProtocolError, "status is not a string: None"),
+        (handshake.encode_answer(Welcome("n", 1), major=2), VersionMismatch, r"protocol 2\.1, this side 1\.1"),
         (handshake.encode_answer(Refusal("VersionMismatch", "I speak 7")), VersionMismatch, "I speak 7"),
         (handshake.encode_answer(Refusal("Busy", "256 connections")), Busy, "256 connections"),
         (handshake.encode_answer(Refusal("ProtocolError", "no")), ProtocolError, "no"),
@@ -212,27 +229,33 @@ def test_whatever_answers_the_error_is_clear_and_nothing_is_left(
 @pytest.mark.parametrize("transport", ["shm", "socket"])
 def test_an_acceptor_that_says_nothing_is_given_up(path: Path, transport: str) -> None:
     with pytest.raises(PeerUnavailable, match="has not answered the handshake in time"):
-        dial_stranger(path, None, transport, timeout=0.05)
+        dial_stranger(path, None, transport, timeout=0.5)
 
 
 @pytest.mark.parametrize("answer", [GOOD, handshake.encode_answer(Refusal("Busy", "m")), b"", b"garbage" * 9, None])
 def test_the_name_of_the_memory_is_gone_however_the_handshake_ends(path: Path, answer: bytes | None) -> None:
-    stranger = Stranger(path, answer)
-    try:
-        shm_protocol.connect(path, transport="shm", timeout=0.2).close()
-    except shm_protocol.BridgeError:
-        pass
-    finally:
-        stranger.close()
-    offered = handshake.decode_hello(stranger.received[HEADER.size :]).segment
+    received, timeout = b"", 0.2 if answer is None else 60.0
+    # On a busy machine the dialer may give up before it has said anything.
+    while not received:
+        stranger = Stranger(path, answer)
+        try:
+            shm_protocol.connect(path, transport="shm", timeout=timeout).close()
+        except shm_protocol.BridgeError:
+            pass
+        finally:
+            stranger.close()
+        received = stranger.received
+        path.unlink()
+        timeout *= 2
+    offered = handshake.decode_hello(received[HEADER.size :]).segment
     assert offered is not None
-    assert offered.removeprefix("/") not in names()
+    assert not Path(f"/dev/shm{offered}").exists()
 
 
 def test_a_version_mismatch_logs_both_versions(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(VersionMismatch):
         dial_stranger(path, handshake.encode_answer(Welcome("n", 1), major=3))
-    assert "the peer speaks protocol 3.0, this side 1.0" in caplog.text
+    assert "the peer speaks protocol 3.1, this side 1.1" in caplog.text
 
 
 # Which transport.
@@ -261,11 +284,15 @@ def test_where_the_binding_is_missing_auto_takes_the_socket_and_shm_says_how_to_
     listen({"f": len}).serve_in_background()
     monkeypatch.setitem(sys.modules, "shm_protocol._binding", None)
     monkeypatch.delattr(shm_protocol, "_binding")
-    with shm_protocol.connect(path) as client:
-        assert client.transport == "socket"
-        assert client.call("f", "abc") == 3
-    assert "the native binding cannot be imported" in caplog.text
-    with pytest.raises(PeerUnavailable, match="build it with `make`"):
+    monkeypatch.setattr(dialing, "_told", set())
+    for _ in range(2):
+        with shm_protocol.connect(path) as client:
+            assert client.transport == "socket"
+            assert client.call("f", "abc") == 3
+    # Once: it holds for the process, not for a connection.
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "the native binding cannot be imported" in record.getMessage()
+    with pytest.raises(PeerUnavailable, match="build it with `.* -m pip install|build it with `make -C .* setup`"):
         shm_protocol.connect(path, transport="shm")
 
 
@@ -273,7 +300,7 @@ def test_the_library_imports_and_calls_without_the_binding(listen: Listen, path:
     listen({"f": len}).serve_in_background()
     program = (
         "import sys\n"
-        "sys.modules['shm_protocol._binding'] = sys.modules['shm_protocol._plain_values'] = None\n"
+        "sys.modules['shm_protocol._binding'] = sys.modules['shm_protocol._codec'] = None\n"
         "import shm_protocol\n"
         f"with shm_protocol.connect({str(path)!r}) as node: print(node.transport, node.call('f', 'abc'))"
     )
@@ -284,52 +311,297 @@ def test_the_library_imports_and_calls_without_the_binding(listen: Listen, path:
 # Arguments.
 
 
-def test_arguments_that_cannot_be_are_refused(path: Path) -> None:
-    for options in ({"name": ""}, {"name": "x" * 129}, {"timeout": 0}, {"max_connections": 0}, {"ring_capacity": 5000}):
-        with pytest.raises(ConfigError, match=next(iter(options))):
-            shm_protocol.connect(path, **options)
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"name": ""}, ConfigError),
+        ({"name": "x" * 129}, ConfigError),
+        ({"name": "\ud800"}, ConfigError),
+        ({"name": b"x"}, TypeError),
+        ({"timeout": 0}, ConfigError),
+        ({"timeout": -1}, ConfigError),
+        ({"timeout": math.nan}, ConfigError),
+        ({"timeout": "1"}, TypeError),
+        ({"timeout": True}, TypeError),
+        ({"timeout": math.inf}, ConfigError),
+        ({"timeout": None}, TypeError),
+        ({"timeout": [1]}, TypeError),
+        ({"max_connections": 0}, ConfigError),
+        ({"max_connections": "4"}, TypeError),
+        ({"max_connections": 2.0}, TypeError),
+        ({"max_connections": True}, TypeError),
+        ({"ring_capacity": 5000}, ConfigError),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(path: Path, options: dict[str, Any], error: type[Exception]) -> None:
+    dials: list[Callable[[], object]] = [lambda: shm_protocol.connect(path, **options)]
+    if "max_connections" not in options:
+        dials += [
+            lambda: shm_protocol.attach(path, expose={}, **options),
+            lambda: shm_protocol.serve(path, expose={}, **options),
+            lambda: asyncio.run(connect_async(path, **options)),
+        ]
+    for dial in dials:
+        with pytest.raises(error, match=next(iter(options))):
+            dial()
+
+
+def test_a_path_that_is_too_long_is_not_taken_for_nobody_who_listens(tmp_path: Path) -> None:
+    long = tmp_path / ("d" * 120) / "node.sock"
+    dials: list[Callable[[], object]] = [
+        lambda: shm_protocol.connect(long),
+        lambda: shm_protocol.attach(long, expose={}),
+        lambda: shm_protocol.serve(long, expose={}),
+        lambda: asyncio.run(connect_async(long)),
+    ]
+    for dial in dials:
+        with pytest.raises(ConfigError, match=f"has {len(str(long))} bytes and must have at most 107"):
+            dial()
+
+
+def test_a_time_out_of_years_is_one_like_any_other(listen: Listen, path: Path) -> None:
+    listen().serve_in_background()
+    for timeout in (1e9, 10**9):
+        shm_protocol.connect(path, timeout=timeout).close()
+
+
+def test_a_program_whose_name_is_no_text_has_one_all_the_same(
+    listen: Listen, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acceptor = listen().serve_in_background()
+    monkeypatch.setattr(sys, "argv", [os.fsdecode(b"/bin/\xff")])
+    shm_protocol.connect(path).close()
+    assert acceptor.hellos[0].name == "?"
+
+
+# A listener whose queue is full.
+
+
+def full_listener(path: Path) -> tuple[socket.socket, list[socket.socket]]:
+    """A listener that has not accepted anybody, and those that fill its queue."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(os.fspath(path))
+    path.chmod(0o600)
+    listening.listen(1)
+    waiting: list[socket.socket] = []
+    while True:
+        queued = socket.socket(socket.AF_UNIX)
+        queued.setblocking(False)
+        try:
+            queued.connect(os.fspath(path))
+        except BlockingIOError:
+            queued.close()
+            return listening, waiting
+        waiting.append(queued)
+
+
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+def test_a_full_queue_is_waited_out(path: Path, transport: str) -> None:
+    listening, waiting = full_listener(path)
+    served = []
+
+    # It begins only when the dialer has been turned back once.
+    turned_back, pause = threading.Event(), time.sleep
+
+    def accept_later() -> None:
+        turned_back.wait(60)
+        for queued in waiting:
+            queued.close()
+        for _ in waiting:
+            listening.accept()[0].close()
+        connected, _ = listening.accept()
+        with connected:
+            header = handshake.decode_header(read_exactly(connected, HEADER.size))
+            served.append(handshake.decode_hello(read_exactly(connected, header.body_bytes)).transport)
+            connected.sendall(GOOD)
+
+    def sleep(seconds: float) -> None:
+        turned_back.set()
+        pause(seconds)
+
+    accepting = threading.Thread(target=accept_later)
+    accepting.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "sleep", sleep)
+        shm_protocol.connect(path, transport=transport, timeout=60).close()
+    accepting.join()
+    listening.close()
+    assert served == [transport]
+
+
+def test_a_queue_that_stays_full_is_told_as_that(path: Path) -> None:
+    listening, waiting = full_listener(path)
+    told, timeout = "", 0.1
+    with contextlib.ExitStack() as opened:
+        for one in (listening, *waiting):
+            opened.enter_context(one)
+        # On a busy machine the time may be over before the queue is tried.
+        while "the deadline of the handshake has passed" in told or not told:
+            with pytest.raises(PeerUnavailable) as raised:
+                shm_protocol.connect(path, timeout=timeout)
+            told = str(raised.value)
+            timeout *= 2
+    assert "has taken no connection in time: its queue of connections is full" in told
 
 
 # Memory.
 
 
-def test_a_full_dev_shm_names_the_size_and_the_fix(listen: Listen, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def full(fd: int, offset: int, length: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_dev_shm_names_the_size_and_the_fix(
+    listen: Listen, path: Path, monkeypatch: pytest.MonkeyPatch, made: list[Path]
+) -> None:
     listen()
-
-    def full(fd: int, offset: int, length: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     monkeypatch.setattr(os, "posix_fallocate", full)
-    before = names()
     size = 4096 + 2 * 8192
     with pytest.raises(
         PeerUnavailable, match=f"/dev/shm is full .ENOSPC.: a connection takes {size} bytes.*--shm-size"
     ):
         shm_protocol.connect(path, transport="shm", ring_capacity=8192)
-    assert not names() - before
+    assert made
+    assert not any(segment.exists() for segment in made)
 
 
-def test_memory_that_cannot_be_made_is_told(listen: Listen, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listen()
-
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "Permission denied"),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS)), "Read-only file system"),
+        (segment_names.ERRORS[-1]("No permission to make this segment"), "No permission"),
+        (MemoryError(), "raise its limit"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_without_memory_shm_fails_with_the_reason_and_auto_takes_the_socket_and_says_why(
+    listen: Listen,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    made: list[Path],
+    error: Exception,
+    told: str,
+) -> None:
     def refuse(*args: object, **options: object) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        raise error
 
-    monkeypatch.setattr(posix_ipc, "SharedMemory", refuse)
-    with pytest.raises(PeerUnavailable, match="shared memory cannot be made in /dev/shm"):
+    listen({"f": len}).serve_in_background()
+    is_made = isinstance(error, MemoryError)
+    if is_made:
+        monkeypatch.setattr("shm_protocol._binding.Channel", refuse)
+    else:
+        monkeypatch.setattr(segment_names, "create", refuse)
+    with pytest.raises(PeerUnavailable, match=told):
         shm_protocol.connect(path, transport="shm")
+    with shm_protocol.connect(path) as client:
+        assert (client.transport, client.call("f", "abc")) == ("socket", 3)
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "the socket transport is used, which is slower" in record.getMessage()
+    assert told in record.getMessage()
+    assert bool(made) == is_made
+    assert not any(segment.exists() for segment in made)
+
+
+def test_without_descriptors_auto_fails_as_the_socket_would(
+    listen: Listen, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    listen()
+    monkeypatch.setattr(segment_names, "create", refuse)
+    with pytest.raises(PeerUnavailable, match=r"EMFILE.*ulimit -n"):
+        shm_protocol.connect(path)
+
+
+# Names that were left behind.
+
+LONG_AGO = time.time() - stale_segments.STALE_AFTER_S - 10
+
+
+def make_old(entry: Path) -> None:
+    os.utime(entry, (LONG_AGO, LONG_AGO))
 
 
 def test_old_names_of_killed_processes_are_swept_and_others_are_not(tmp_path: Path) -> None:
     old, new = tmp_path / ("shm-polyglot-" + "a" * 32), tmp_path / ("shm-polyglot-" + "b" * 32)
     others = [tmp_path / name for name in ("shm-polyglot-short", "shm-polyglot-" + "C" * 32, "sem.x")]
-    long_ago = time.time() - shm_transport.STALE_AFTER_S - 10
     for entry in (old, new, *others):
         entry.touch()
         if entry is not new:
-            os.utime(entry, (long_ago, long_ago))
-    shm_transport.sweep_stale_names(tmp_path)
+            make_old(entry)
+    stale_segments.sweep(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([new, *others])
+
+
+def test_what_is_no_file_stays_whatever_it_is_called_and_stops_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory, link, fifo = (tmp_path / ("shm-polyglot-" + digit * 32) for digit in "012")
+    directory.mkdir()
+    link.symlink_to("/nowhere")
+    os.mkfifo(fifo)
+    old = tmp_path / ("shm-polyglot-" + "f" * 32)
+    old.touch()
+    for entry in (directory, fifo, old):
+        make_old(entry)
+    stale_segments.sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == [directory, link, fifo]
+    assert not caplog.records
+
+
+def test_an_old_name_that_somebody_holds_stays_until_its_holder_ends(tmp_path: Path) -> None:
+    held = tmp_path / ("shm-polyglot-" + "a" * 32)
+    with held.open("wb") as file:
+        stale_segments.hold(file.fileno())
+        make_old(held)
+        stale_segments.sweep(tmp_path)
+        assert held.exists()
+    stale_segments.sweep(tmp_path)
+    assert not held.exists()
+
+
+@pytest.mark.parametrize("hours", [-1000, -1, 1, 1000])
+def test_a_clock_that_is_wrong_removes_no_fresh_name_and_keeps_no_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    fresh, old = tmp_path / ("shm-polyglot-" + "a" * 32), tmp_path / ("shm-polyglot-" + "b" * 32)
+    for entry in (fresh, old):
+        entry.touch()
+    make_old(old)
+    now = time.time() + 3600 * hours
+    monkeypatch.setattr(time, "time", lambda: now)
+    stale_segments.sweep(tmp_path)
+    assert (fresh.exists(), old.exists()) == (True, False)
+
+
+def test_a_segment_is_held_while_its_handshake_lasts(path: Path) -> None:
+    """Also where all clocks have been set forward meanwhile."""
+    seen = []
+
+    class Old(Stranger):
+        def _run(self) -> None:
+            connected, _ = self.listening.accept()
+            with connected:
+                header = handshake.decode_header(read_exactly(connected, HEADER.size))
+                segment = handshake.decode_hello(read_exactly(connected, header.body_bytes)).segment
+                entry = Path(f"/dev/shm{segment}")
+                make_old(entry)
+                stale_segments.sweep()
+                seen.append(entry.exists())
+                connected.sendall(GOOD)
+
+    stranger = Old(path, None)
+    shm_protocol.connect(path, transport="shm").close()
+    stranger.close()
+    assert seen == [True]
+
+
+def test_a_missing_directory_is_logged_and_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stale_segments.sweep(tmp_path / "no")
+    assert "cannot be removed" in caplog.text
 
 
 def test_names_of_another_user_are_not_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,5 +609,5 @@ def test_names_of_another_user_are_not_swept(tmp_path: Path, monkeypatch: pytest
     old.touch()
     os.utime(old, (0, 0))
     monkeypatch.setattr(os, "geteuid", lambda: old.stat().st_uid + 1)
-    shm_transport.sweep_stale_names(tmp_path)
+    stale_segments.sweep(tmp_path)
     assert old.exists()

@@ -18,10 +18,12 @@ import pytest
 import shm_protocol
 from acceptor import Acceptor, read_exactly
 from doctor_runs import DOCTOR, HANG_S, mounted, run, shm_of
-from shm_protocol import command_line, doctor, handshake, machine, node_installation, shm_transport
+from shm_protocol import config, handshake
+from shm_protocol.cli import command_line, doctor, machine, node_installation
+from shm_protocol.cli.doctor import Finding, Options
 from shm_protocol.config import Settings, TransportChoice
-from shm_protocol.doctor import Finding, Options
 from shm_protocol.handshake import HEADER, Refusal, Welcome
+from shm_protocol.transports import stale_segments
 
 Listen = Callable[..., Acceptor]
 
@@ -53,7 +55,8 @@ def test_with_a_peer_that_answers_nothing_fails(listen: Listen, path: Path) -> N
     assert tuple(done.statuses) == doctor.CHECKS
     fine = ("settings", "architecture", "python-binding", "directory", "socket", "listener", "handshake", "versions")
     assert {check: done.statuses[check] for check in fine} == dict.fromkeys(fine, "ok")
-    assert done.statuses["sharing"] == done.statuses["shm"] == done.statuses["shm-space"] == "ok"
+    # What is free in /dev/shm is everybody's affair.
+    assert done.statuses["sharing"] == done.statuses["shm"] == "ok"
     assert "acceptor (python 3." in done.details["handshake"]
     assert done.errors == ""
 
@@ -138,12 +141,18 @@ def test_the_architecture_is_one_that_the_library_is_made_for(
     assert architecture in found.detail
 
 
+def copy_package(folder: Path) -> None:
+    """The package as it is installed. What any program that imports it may just be writing is left out."""
+    package = Path(shm_protocol.__file__).parent
+    shutil.copytree(package, folder / "shm_protocol", ignore=shutil.ignore_patterns("__pycache__"))
+
+
 @pytest.mark.parametrize(("transport", "status"), [("shm", "failed"), ("auto", "warning"), ("socket", "skipped")])
 def test_a_native_binding_that_does_not_load_is_as_bad_as_the_transport_makes_it(
     listen: Listen, path: Path, tmp_path: Path, transport: str, status: str
 ) -> None:
     listen().serve_in_background()
-    shutil.copytree(Path(shm_protocol.__file__).parent, tmp_path / "shm_protocol")
+    copy_package(tmp_path)
     for library in (tmp_path / "shm_protocol").glob("_binding*.so"):
         library.write_bytes(b"for another machine")
     done = run(path, PYTHONPATH=str(tmp_path), SHM_POLYGLOT_TRANSPORT=transport)
@@ -155,9 +164,9 @@ def test_a_native_binding_that_does_not_load_is_as_bad_as_the_transport_makes_it
         assert "C compiler" in done.fixes["python-binding"]
 
 
-@pytest.mark.parametrize("part", ["_plain_values", "_direct_calls"])
+@pytest.mark.parametrize("part", ["_codec", "_direct_calls"])
 def test_a_call_path_that_is_not_compiled_is_a_warning(path: Path, tmp_path: Path, part: str) -> None:
-    shutil.copytree(Path(shm_protocol.__file__).parent, tmp_path / "shm_protocol")
+    copy_package(tmp_path)
     for library in (tmp_path / "shm_protocol").glob(f"{part}*.so"):
         library.unlink()
     done = run(path, PYTHONPATH=str(tmp_path))
@@ -182,7 +191,7 @@ def node_says(**changed: str) -> str:
         "node": "22.1.0",
         "root": "/r",
         "library": handshake.LIBRARY_VERSION,
-        "protocol": "1.0",
+        "protocol": "1.1",
         "missing": "",
         "binding": "",
     }
@@ -197,7 +206,7 @@ def node_says(**changed: str) -> str:
         (node_says(node="18.20.1"), "failed", "node 18.20.1 is too old"),
         (node_says(root=""), "skipped", "finds no @shm-polyglot/protocol"),
         (node_says(missing="no dist"), "failed", "is not built: no dist"),
-        (node_says(protocol="2.0"), "failed", "speaks protocol 2.0, this side 1.0"),
+        (node_says(protocol="2.0"), "failed", "speaks protocol 2.0, this side 1.1"),
         (node_says(binding="wrong ELF class"), "warning", "wrong ELF class"),
         (node_says(library="0.0.9"), "warning", "0.0.9"),
         ("echo Segmentation fault >&2; exit 139", "warning", "exit code 139: Segmentation fault"),
@@ -252,18 +261,19 @@ def test_a_directory_of_another_user_fails(path: Path) -> None:
 
 def test_a_directory_that_is_a_file_fails(path: Path) -> None:
     path.touch()
-    assert "is no directory" in examine(path / "node.sock")["directory"].detail
+    assert "is not a directory" in examine(path / "node.sock")["directory"].detail
     assert examine(path / "no" / "node.sock")["directory"].status == "failed"
 
 
-def test_where_the_other_default_directory_has_a_socket_that_is_said(listen: Listen, path: Path) -> None:
+def test_where_the_other_default_directory_has_a_socket_that_is_said(path: Path) -> None:
     node_s = path.parent / "shm-polyglot"
     node_s.mkdir(0o700)
+    environment = {"XDG_RUNTIME_DIR": str(path.parent)}
     with Acceptor(node_s / "node.sock"):
-        for wanted in (path.parent / "missing" / "node.sock", path):
-            found = examine(wanted, XDG_RUNTIME_DIR=str(path.parent))
-            (failed,) = [found[check] for check in ("directory", "socket") if found[check].status == "failed"]
-            assert failed.fix.startswith(f"set SHM_POLYGLOT_DIR={node_s} on both sides")
+        fix = doctor.where_else(config.default_directory({}), environment)
+        assert fix == f"set SHM_POLYGLOT_DIR={node_s} on both sides: there is a socket in it"
+        assert doctor.where_else(path.parent, environment) == doctor.START_NODE, "what was chosen is no default"
+    assert doctor.where_else(config.default_directory({}), environment) == doctor.START_NODE
 
 
 def test_a_socket_that_others_may_use_is_a_warning(listen: Listen, path: Path) -> None:
@@ -278,15 +288,16 @@ def test_a_socket_that_others_may_use_is_a_warning(listen: Listen, path: Path) -
 def test_a_file_in_place_of_the_socket_fails(path: Path) -> None:
     path.touch()
     found = examine(path)["socket"]
-    assert (found.status, found.detail) == ("failed", f"{path} is no socket")
+    assert (found.status, found.detail) == ("failed", f"{path} is not a socket")
 
 
 def test_a_path_too_long_for_a_socket_fails(path: Path) -> None:
     long = path.parent / ("d" * 100)
     long.mkdir(0o700)
-    found = examine(long / "node.sock")["socket"]
-    assert found.status == "failed"
-    assert "a socket's path may have 107" in found.detail
+    findings = examine(long / "node.sock")
+    for check in ("settings", "socket"):
+        assert findings[check].status == "failed"
+        assert "must have at most 107" in findings[check].detail
 
 
 # Who listens.
@@ -305,7 +316,12 @@ def test_a_listener_that_accepts_nobody_fails(path: Path) -> None:
         listening.bind(os.fspath(path))
         listening.listen(0)
         waiting.connect(os.fspath(path))
-        found = examine(path)["listener"]
+        timeout = 0.2
+        found = examine(path, timeout=timeout)["listener"]
+        # On a busy machine the time may be over before the queue is tried.
+        while "cannot be reached" in found.detail and timeout < HANG_S:
+            timeout *= 2
+            found = examine(path, timeout=timeout)["listener"]
     assert found.status == "failed"
     assert "its queue of connections is full" in found.detail
 
@@ -385,13 +401,15 @@ def test_a_peer_that_answers_byte_by_byte_is_given_up_at_the_time_limit(path: Pa
         listening.accept()[0].close()
         connected, _ = listening.accept()
         with connected:
-            for byte in welcome:
+            # The last byte never comes.
+            for byte in welcome[:-1]:
                 if ended.wait(0.05):
                     return
                 try:
                     connected.sendall(bytes([byte]))
                 except BrokenPipeError:
                     return
+            ended.wait()
 
     thread = threading.Thread(target=drip)
     thread.start()
@@ -411,7 +429,7 @@ def test_a_peer_that_answers_byte_by_byte_is_given_up_at_the_time_limit(path: Pa
             b"HTTP/1.1 400 Bad Request\r\n\r\n",
             "handshake",
             "failed",
-            "is not the Node side: no handshake of this protocol",
+            "is not the Node side: not a handshake of this protocol",
         ),
         (HEADER.pack(b"SHMP", 1, 0, 1) + b"\xc1", "handshake", "failed", "is not the Node side"),
         (b"", "handshake", "failed", "it has closed the connection"),
@@ -427,9 +445,9 @@ def test_a_peer_that_answers_byte_by_byte_is_given_up_at_the_time_limit(path: Pa
             handshake.encode_answer(Welcome("n", 1), major=2),
             "versions",
             "failed",
-            "VersionMismatch: the peer speaks protocol 2.0",
+            "VersionMismatch: the peer speaks protocol 2.1",
         ),
-        (handshake.encode_answer(Refusal("x", "y"), major=7), "versions", "failed", "protocol 7.0, this side 1.0"),
+        (handshake.encode_answer(Refusal("x", "y"), major=7), "versions", "failed", "protocol 7.1, this side 1.1"),
         (
             handshake.encode_answer(Refusal("VersionMismatch", "layout")),
             "versions",
@@ -440,9 +458,9 @@ def test_a_peer_that_answers_byte_by_byte_is_given_up_at_the_time_limit(path: Pa
             handshake.encode_answer(Welcome("n", 1, "node 22", "0.0.9")),
             "versions",
             "warning",
-            "library 0.0.9 with protocol 1.0 there",
+            "library 0.0.9 with protocol 1.1 there",
         ),
-        (handshake.encode_answer(Welcome("n", 1, "node 22")), "versions", "ok", "protocol 1.0 here"),
+        (handshake.encode_answer(Welcome("n", 1, "node 22")), "versions", "ok", "protocol 1.1 here"),
     ],
     ids=str,
 )
@@ -473,26 +491,47 @@ def test_a_peer_that_refuses_shared_memory_is_as_bad_as_the_transport_makes_it(
 # Containers.
 
 
-def test_in_a_container_a_directory_of_its_own_is_a_warning(path: Path) -> None:
+@pytest.fixture
+def without_node(tmp_path: Path) -> str:
+    """A $PATH with what these tests run, and no node."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("unshare", "sh", "mount", "mkdir"):
+        if found := shutil.which(name):
+            (tools / name).symlink_to(found)
+    return str(tools)
+
+
+def test_in_a_container_without_node_a_directory_of_its_own_is_a_warning(path: Path, without_node: str) -> None:
     if machine.mount_of(path.parent).point != Path("/"):
         pytest.skip(f"{path.parent} is on a mount of its own")
-    done = run(path, KUBERNETES_SERVICE_HOST="10.0.0.1")
+    done = run(path, KUBERNETES_SERVICE_HOST="10.0.0.1", PATH=without_node)
     assert done.statuses["sharing"] == "warning"
     assert "no other container sees" in done.details["sharing"]
 
 
-def test_in_a_container_the_engine_s_own_dev_shm_is_a_warning() -> None:
+def test_in_a_container_with_node_nothing_is_taken_for_another_container_s(path: Path) -> None:
+    done = run(path, KUBERNETES_SERVICE_HOST="10.0.0.1")
+    assert done.statuses["sharing"] == "skipped"
+    assert "file system" not in done.details["sharing"]
+
+
+def test_in_a_container_without_node_the_engine_s_own_dev_shm_is_a_warning(without_node: str) -> None:
     directory = Path(f"/dev/shm/{os.getpid()}")
     before = mounted(shm_of("64m", source="shm"), f"mkdir -m 700 {directory}")
-    done = run(directory / "node.sock", before=before, cwd=Path("/"), KUBERNETES_SERVICE_HOST="10.0.0.1")
+    done = run(
+        directory / "node.sock", before=before, cwd=Path("/"), KUBERNETES_SERVICE_HOST="10.0.0.1", PATH=without_node
+    )
     assert done.statuses["sharing"] == "warning"
     assert "makes for each container" in done.details["sharing"]
 
 
-def test_in_a_container_with_a_volume_it_is_said_how_to_compare() -> None:
+def test_in_a_container_without_node_and_with_a_volume_it_is_said_how_to_compare(without_node: str) -> None:
     directory = Path(f"/dev/shm/{os.getpid()}")
     before = mounted(shm_of("64m"), f"mkdir -m 700 {directory}")
-    done = run(directory / "node.sock", before=before, cwd=Path("/"), KUBERNETES_SERVICE_HOST="10.0.0.1")
+    done = run(
+        directory / "node.sock", before=before, cwd=Path("/"), KUBERNETES_SERVICE_HOST="10.0.0.1", PATH=without_node
+    )
     assert done.statuses["sharing"] == "skipped"
     assert "stat -c %d:%i /dev/shm" in done.details["sharing"]
 
@@ -521,7 +560,7 @@ def test_a_mount_is_found_by_the_longest_path_and_the_last_on_top(tmp_path: Path
         ([shm_of("0")], "ok", "ok", "has no limit of its own"),
         (["mount -t tmpfs -o ro tmpfs /dev/shm"], "failed", "skipped", "read-only"),
         (["mount -t tmpfs tmpfs /dev"], "failed", "skipped", "/dev/shm is missing"),
-        (["mount -t ramfs ramfs /dev/shm"], "warning", "ok", "is no tmpfs but on /dev/shm (ramfs)"),
+        (["mount -t ramfs ramfs /dev/shm"], "warning", "ok", "is not a tmpfs but on /dev/shm (ramfs)"),
     ],
     ids=str,
 )
@@ -562,7 +601,7 @@ def test_old_names_of_segments_are_told_and_young_or_foreign_ones_are_not(tmp_pa
     os.utime(tmp_path / "shm-polyglot-short", (0, 0))
     assert doctor.check_stale_segments(tmp_path).status == "ok"
     old.write_bytes(b"x" * 5000)
-    long_ago = time.time() - shm_transport.STALE_AFTER_S - 10
+    long_ago = time.time() - stale_segments.STALE_AFTER_S - 10
     os.utime(old, (long_ago, long_ago))
     found = doctor.check_stale_segments(tmp_path)
     assert found.status == "warning"
@@ -595,8 +634,6 @@ def test_polling_needs_two_cores(
 
 
 def test_a_process_bound_to_one_core_is_warned(path: Path) -> None:
-    if os.sysconf("SC_NPROCESSORS_ONLN") < 2:
-        pytest.skip("this machine has one core")
     core = min(os.sched_getaffinity(0))
     done = run(path, before=["taskset", "-c", str(core)])
     assert done.statuses["cores"] == "warning"

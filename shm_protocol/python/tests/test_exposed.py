@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import Any
 
@@ -43,9 +44,27 @@ def test_of_a_module_its_own_public_functions_are_exposed(module: ModuleType) ->
     assert set(Exposed({"m": module}).functions) == {"m.public", "m.decorated", "m.decorator", "m.loaded"}
 
 
-def test_all_narrows_what_a_module_exposes(module: ModuleType) -> None:
-    module.__dict__["__all__"] = ["public", "join", "Class", "missing"]
-    assert set(Exposed({"m": module}).functions) == {"m.public"}
+def test_a_module_with_all_exposes_the_functions_that_it_lists_wherever_they_come_from(module: ModuleType) -> None:
+    module.__dict__["__all__"] = ["public", "join", "Class", "missing", "_private"]
+    assert set(Exposed({"m": module}).functions) == {"m.public", "m.join"}
+
+
+def test_a_module_whose_all_is_no_list_is_refused(module: ModuleType) -> None:
+    module.__dict__["__all__"] = "public"
+    with pytest.raises(TypeError, match=r"expose: m: its __all__ is 'public', not a list of names"):
+        Exposed({"m": module})
+
+
+def test_a_module_whose_functions_come_from_elsewhere_is_refused_with_what_to_do() -> None:
+    module = ModuleType("front")
+    exec("from os.path import join", module.__dict__)
+    with pytest.raises(
+        TypeError,
+        match=r"expose: m has no public functions of its own; expose them one by one, or list them in `__all__`",
+    ):
+        Exposed({"m": module})
+    module.__dict__["__all__"] = ["join"]
+    assert set(Exposed({"m": module}).functions) == {"m.join"}
 
 
 def test_a_module_without_public_functions_is_refused() -> None:
@@ -93,12 +112,176 @@ class Model(Base):
 
 def test_of_an_object_the_public_methods_of_its_class_are_exposed() -> None:
     functions = Exposed({"model": Model()}).functions
+    # A field that is a function is called like a method.
+    assert functions.pop("model.callback") is len
     assert {name: function() for name, function in functions.items()} == {
         "model.predict": "predicted",
         "model.inherited": "inherited",
         "model.static": "static",
         "model.of_class": "Model",
     }
+
+
+ran: list[str] = []
+
+
+class Lazy:
+    """A property of a library's own, which says what it wraps."""
+
+    def __init__(self, function: Any) -> None:
+        self.__wrapped__ = function
+
+    def __get__(self, instance: object, owner: object = None) -> Any:
+        ran.append("Lazy")
+        raise RuntimeError("not yet")
+
+
+class Bound(Lazy):
+    """A decorator that is a class, and can be called unbound."""
+
+    def __get__(self, instance: object, owner: object = None) -> Any:
+        ran.append("Bound")
+        return functools.partial(self.__wrapped__, instance)
+
+    def __call__(self, instance: object) -> Any:
+        raise AssertionError("it is bound first")
+
+
+class Hidden:
+    def to_none(self) -> str:
+        return "hidden"
+
+    def to_property(self) -> str:
+        return "hidden"
+
+    def to_field(self) -> str:
+        return "hidden"
+
+    def overridden(self) -> str:
+        return "hidden"
+
+
+class Tricky(Hidden):
+    __slots__ = ("empty", "slot")
+    to_none = None  # type: ignore[assignment]
+
+    class Inner:
+        def __call__(self) -> None: ...
+
+    instance = Inner()
+
+    def __init__(self) -> None:
+        self.slot = lambda: "slot"
+        self.to_field = None  # type: ignore[assignment, method-assign]
+        self.kind = dict
+        self.field = lambda: "field"
+
+    def __getattr__(self, name: str) -> Any:
+        ran.append(name)
+        raise SystemError(name)
+
+    @functools.cached_property
+    def cached(self) -> Any:
+        ran.append("cached")
+        return len
+
+    @property
+    def to_property(self) -> Any:
+        ran.append("to_property")
+        return len
+
+    @Lazy
+    def lazy(self) -> str:
+        return "lazy"
+
+    @Bound
+    def bound(self) -> str:
+        return "bound"
+
+    @functools.cache  # noqa: B019  # the instance lives as long as the test
+    def remembered(self) -> str:
+        return "remembered"
+
+    def with_default(self, text: str) -> str:
+        return text
+
+    partial = functools.partialmethod(with_default, "partial")
+
+    def overridden(self) -> str:
+        return "nearest"
+
+
+def test_no_code_of_an_object_runs_when_it_is_exposed_and_the_nearest_definition_counts() -> None:
+    ran.clear()
+    functions = Exposed({"x": Tricky()}).functions
+    assert ran == []
+    assert functions.pop("x.with_default")("text") == "text"
+    assert {name: function() for name, function in functions.items()} == {
+        "x.slot": "slot",
+        "x.field": "field",
+        "x.bound": "bound",
+        "x.remembered": "remembered",
+        "x.partial": "partial",
+        "x.overridden": "nearest",
+    }
+    assert ran == ["Bound"]
+
+
+def test_what_raises_whatever_it_is_asked_is_exposed_by_what_its_class_says() -> None:
+    class Hostile:
+        def __getattribute__(self, name: str) -> Any:
+            raise GeneratorExit(name)
+
+        def __repr__(self) -> str:
+            raise ValueError
+
+        def predict(self) -> str:
+            return "predicted"
+
+    class Nothing:
+        def __repr__(self) -> str:
+            raise ValueError
+
+    assert Exposed({"x": Hostile()}).functions["x.predict"]() == "predicted"
+    with pytest.raises(TypeError, match="^expose: x has no public functions$"):
+        Exposed({"x": Nothing()})
+
+
+def test_a_module_is_not_asked_for_what_it_does_not_have() -> None:
+    module = ModuleType("lazy")
+    exec("def __getattr__(name): raise SystemError(name)\ndef f(): return 1", vars(module))
+    assert list(Exposed({"lazy": module}).functions) == ["lazy.f"]
+
+
+async def _coroutine() -> None: ...
+
+
+async def _generator() -> AsyncIterator[int]:
+    yield 1
+
+
+class Asynchronous:
+    async def __call__(self) -> None: ...
+
+    async def method(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        _coroutine,
+        _generator,
+        functools.partial(functools.partial(_coroutine)),
+        {"f": _coroutine},
+        {"f": Asynchronous()},
+        {"f": Asynchronous().method},
+        Asynchronous(),
+    ],
+)
+def test_a_coroutine_function_is_refused_where_there_is_no_loop_with_what_to_do(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"needs an event loop: expose it with connect_async\(role='worker'\)"):
+        Exposed({"f": value})
+    assert Exposed({"f": value}, has_loop=True).functions
 
 
 def test_of_an_object_built_on_a_builtin_only_its_own_methods_are_exposed() -> None:
@@ -108,7 +291,7 @@ def test_of_an_object_built_on_a_builtin_only_its_own_methods_are_exposed() -> N
 
     value: Any = Names(a="b")
     # A mapping is taken for a mapping of functions, so it is wrapped as an object would be.
-    with pytest.raises(TypeError, match="'b' is no function"):
+    with pytest.raises(TypeError, match="is 'b', not a function"):
         Exposed({"names": value})
 
     class Items(list[str]):
@@ -121,11 +304,11 @@ def test_of_an_object_built_on_a_builtin_only_its_own_methods_are_exposed() -> N
 @pytest.mark.parametrize(
     ("functions", "message"),
     [
-        ({"m": Model}, "m: a class cannot be exposed"),
-        ({"m": {"f": Model}}, "m.f: .* is no function"),
-        ({"m": {"f": 5}}, "m.f: 5 is no function"),
-        ({"m": 5}, "m: 5 has no public functions"),
-        ({"m": {}}, "m: {} has no public functions"),
+        ({"m": Model}, "expose: m is a class"),
+        ({"m": {"f": Model}}, "m.f is .*, not a function"),
+        ({"m": {"f": 5}}, "m.f is 5, not a function"),
+        ({"m": 5}, "m has no public functions"),
+        ({"m": {}}, "m has no public functions"),
     ],
 )
 def test_what_is_no_function_is_refused(functions: dict[str, object], message: str) -> None:
@@ -136,17 +319,25 @@ def test_what_is_no_function_is_refused(functions: dict[str, object], message: s
 @pytest.mark.parametrize(
     ("functions", "message"),
     [
-        ({"": len}, "is no name"),
-        ({"m": {"_f": len}}, "'_f' is no public name"),
-        ({"m": {"": len}}, "'' is no public name"),
-        ({"m": {1: len}}, "1 is no public name"),
-        ({"x" * 257: len}, "at most 256 bytes"),
+        ({"": len}, "a name must be 1 to 256 bytes of UTF-8"),
+        ({"m": {"_f": len}}, "'_f' is not a public name"),
+        ({"m": {"": len}}, "'' is not a public name"),
+        ({"m": {1: len}}, "1 is not a public name"),
+        ({"x" * 257: len}, "a name must be 1 to 256 bytes"),
+        ({"\ud800": len}, r"'\\ud800': a name must be 1 to 256 bytes of UTF-8"),
+        ({"m": {"\udfff": len}}, r"'m\.\\udfff': a name must be 1 to 256 bytes of UTF-8"),
         ({"m.f": len, "m": {"f": max}}, "m.f is exposed already"),
         ({"shm_polyglot": {"f": len}}, "the library's own"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused(functions: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
+        Exposed(functions)
+
+
+@pytest.mark.parametrize("functions", ["text", b"bytes", 5, [len], (), len, object(), ModuleType("module")])
+def test_what_is_no_mapping_of_names_is_a_type_error_that_says_so(functions: Any) -> None:
+    with pytest.raises(TypeError, match=r"expose=.*: must be a mapping of names to what is exposed"):
         Exposed(functions)
 
 

@@ -24,13 +24,13 @@ WELCOME = {"status": "welcome", "name": "n", "language": "typescript 5.9", "libr
 
 
 def body(fields: Any) -> bytes:
-    return values.Packer().pack(fields)
+    return values.Encoder().pack(fields)
 
 
 def test_a_hello_is_these_bytes() -> None:
     hello = Hello("client", "socket", "me", 9, language="python 3.12.1", library="0.1.0")
     encoded = handshake.encode_hello(hello)
-    assert encoded[:12] == bytes.fromhex("53484d50 0100 0000") + (len(encoded) - 12).to_bytes(4, "little")
+    assert encoded[:12] == bytes.fromhex("53484d50 0100 0100") + (len(encoded) - 12).to_bytes(4, "little")
     assert values.decode(encoded[12:]) == {
         "role": "client",
         "transport": "socket",
@@ -42,15 +42,21 @@ def test_a_hello_is_these_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    "hello", [Hello("client", "socket", "me", 1), Hello("worker", "shm", "x" * 128, 2**32 - 1, segment=SEGMENT)]
+    "hello",
+    [
+        Hello("client", "socket", "me", 1),
+        Hello("worker", "shm", "x" * 128, 2**32 - 1, segment=SEGMENT),
+        Hello("worker", "socket", "\U0001f600" * 128, 1, exposes=65536, project="\U0001f600" * 256),
+        Hello("worker", "socket", "me", 1, exposes=0, project=""),
+    ],
 )
 def test_a_hello_is_read_as_it_was_written(hello: Hello) -> None:
     encoded = handshake.encode_hello(hello)
-    assert handshake.decode_header(encoded[: HEADER.size]) == Header(1, 0, len(encoded) - HEADER.size)
+    assert handshake.decode_header(encoded[: HEADER.size]) == Header(1, 1, len(encoded) - HEADER.size)
     assert handshake.decode_hello(encoded[HEADER.size :]) == hello
 
 
-@pytest.mark.parametrize("answer", [Welcome("n", 5), Refusal("Busy", "full")])
+@pytest.mark.parametrize("answer", [Welcome("n", 5), Welcome("n", 5, project="/home/me/shop"), Refusal("Busy", "full")])
 def test_an_answer_is_read_as_it_was_written(answer: Welcome | Refusal) -> None:
     assert handshake.decode_answer(handshake.encode_answer(answer)[HEADER.size :]) == answer
 
@@ -74,6 +80,14 @@ def test_unknown_keys_are_ignored() -> None:
         {"max_message": 0},
         {"max_message": "1000"},
         {"max_message": True},
+        {"exposes": -1},
+        {"exposes": 65537},
+        {"exposes": None},
+        {"exposes": True},
+        {"exposes": 1.0},
+        {"project": None},
+        {"project": 1},
+        {"project": "x" * 257},
         {"segment": None},
         {"segment": "/shm-polyglot-xyz"},
         {"segment": "/../etc/passwd"},
@@ -133,9 +147,14 @@ def test_a_body_past_4096_bytes_is_refused_before_it_is_read() -> None:
 
 
 def test_another_major_version_is_a_mismatch_that_names_both() -> None:
-    with pytest.raises(VersionMismatch, match=r"protocol 2\.3, this side 1\.0"):
-        handshake.check_version(Header(2, 3, 0))
-    handshake.check_version(Header(1, 9, 0))
+    with pytest.raises(VersionMismatch, match=r"protocol 2\.3, this side 1\.1"):
+        handshake.decode_header(HEADER.pack(b"SHMP", 2, 3, 0))
+    assert handshake.decode_header(HEADER.pack(b"SHMP", 1, 9, 0)) == Header(1, 9, 0)
+
+
+def test_another_major_version_is_told_before_its_body_is_looked_at() -> None:
+    with pytest.raises(VersionMismatch):
+        handshake.decode_header(HEADER.pack(b"SHMP", 2, 0, 2**32 - 1))
 
 
 def test_a_refusal_becomes_the_error_of_its_code() -> None:
@@ -149,5 +168,5 @@ def test_a_field_nested_deep_is_refused_also_where_little_of_the_stack_is_left()
     def below(frames: int) -> object:
         return below(frames - 1) if frames > 0 else handshake.decode_answer(b"\x81\xa6status" + b"\x91" * 510 + b"\xc0")
 
-    with pytest.raises(ProtocolError, match="status is no str"):
+    with pytest.raises(ProtocolError, match="status is not a string"):
         below(600)

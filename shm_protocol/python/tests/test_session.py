@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shm_protocol import Busy, CallTooDeep, PeerGone, ProtocolError, RemoteError, frames, values
-from shm_protocol.session import OUTSTANDING_MAX, QUEUED_MAX, Call, Request, Session
+from shm_protocol import Busy, CallTimeout, CallTooDeep, PeerGone, ProtocolError, RemoteError, frames, values
+from shm_protocol.calls import PendingCall, ServedCall
+from shm_protocol.nesting import make_meta
+from shm_protocol.options import DEFAULT_TIMEOUT_S
+from shm_protocol.session import MAX_OUTSTANDING, MAX_QUEUED, Session
 
 
 class Clock:
@@ -31,14 +34,14 @@ class Pair:
         self.caller = Session(max_message, self.clock)
         self.callee = Session(max_message, self.clock)
 
-    def call(self, method: str, *args: Any, meta: dict[str, Any] | None = None) -> Call:
+    def call(self, method: str, *args: Any, meta: dict[str, Any] | None = None) -> PendingCall:
         """A call that has been sent and received."""
         call_id, message = self.caller.start(method, args, meta)
         call = self.caller.track(call_id, method, (meta or {}).get("stream", 0))
         self.callee.receive(message)
         return call
 
-    def take(self) -> Request:
+    def take(self) -> ServedCall:
         """The next request of the callee."""
         request = self.callee.take()
         assert request is not None
@@ -72,7 +75,7 @@ def test_ids_count_from_one_and_are_never_used_again(pair: Pair) -> None:
 
 
 def test_an_argument_that_cannot_be_encoded_uses_no_id(pair: Pair) -> None:
-    with pytest.raises(Exception, match="cannot encode a set"):
+    with pytest.raises(Exception, match="a set cannot be encoded"):
         pair.caller.start("f", ({1},), None)
     assert pair.call("f").id == 1
 
@@ -128,7 +131,7 @@ def test_a_late_answer_is_dropped_and_counted_and_never_given_to_the_next_call(p
 def test_a_late_item_is_dropped_and_counted(pair: Pair) -> None:
     call = pair.call("f", meta={"stream": 2})
     pair.caller.forget(call.id)
-    pair.caller.receive(frames.encode_item(pair.callee.packer, call.id, "late"))
+    pair.caller.receive(frames.encode_item(pair.callee.encoder, call.id, "late"))
     assert pair.caller.late_answers == 1
 
 
@@ -136,10 +139,10 @@ def test_a_late_item_is_dropped_and_counted(pair: Pair) -> None:
 def test_an_answer_to_an_id_that_was_never_used_breaks_the_protocol(pair: Pair, call_id: int) -> None:
     pair.call("f")
     for message in (
-        frames.encode_response(pair.callee.packer, call_id, None),
-        frames.encode_item(pair.callee.packer, call_id, None),
+        frames.encode_response(pair.callee.encoder, call_id, None),
+        frames.encode_item(pair.callee.encoder, call_id, None),
     ):
-        with pytest.raises(ProtocolError, match=f"for the id {call_id}"):
+        with pytest.raises(ProtocolError, match=f"for call {call_id}, which was never made"):
             pair.caller.receive(message)
 
 
@@ -147,56 +150,56 @@ def test_an_answer_to_an_id_that_was_never_used_breaks_the_protocol(pair: Pair, 
 def test_a_cancel_or_a_credit_for_an_id_that_was_never_used_breaks_the_protocol(pair: Pair, call_id: int) -> None:
     pair.call("f")
     for message in (
-        frames.encode_cancel(pair.caller.packer, call_id),
-        frames.encode_credit(pair.caller.packer, call_id, 1),
+        frames.encode_cancel(pair.caller.encoder, call_id),
+        frames.encode_credit(pair.caller.encoder, call_id, 1),
     ):
-        with pytest.raises(ProtocolError, match=f"for the id {call_id}"):
+        with pytest.raises(ProtocolError, match=f"for call {call_id}, which was never made"):
             pair.callee.receive(message)
 
 
 def test_a_request_that_uses_an_id_again_breaks_the_protocol(pair: Pair) -> None:
-    message = frames.encode_request(pair.caller.packer, 5, "f", (), None)
+    message = frames.encode_request(pair.caller.encoder, 5, "f", (), None)
     pair.callee.receive(message)
     for call_id in (5, 4, 0):
-        with pytest.raises(ProtocolError, match=f"the id {call_id} after one with 5"):
-            pair.callee.receive(frames.encode_request(pair.caller.packer, call_id, "f", (), None))
+        with pytest.raises(ProtocolError, match=f"with id {call_id} after one with id 5"):
+            pair.callee.receive(frames.encode_request(pair.caller.encoder, call_id, "f", (), None))
 
 
 def test_the_caller_refuses_more_calls_than_may_be_outstanding(pair: Pair) -> None:
-    for _ in range(OUTSTANDING_MAX):
+    for _ in range(MAX_OUTSTANDING):
         pair.call("f")
-    with pytest.raises(Busy, match="1024 calls are outstanding"):
+    with pytest.raises(Busy, match="1024 calls to the peer are outstanding"):
         pair.caller.start("f", (), None)
     pair.caller.receive(pair.callee.answer(pair.take(), None))
     pair.call("f")
 
 
 def test_the_callee_answers_busy_past_the_limit(pair: Pair) -> None:
-    for _ in range(OUTSTANDING_MAX):
+    for _ in range(MAX_OUTSTANDING):
         pair.call("f")
     pair.caller.pending.popitem()
     call = pair.call("f")
     pair.deliver_replies()
     assert isinstance(call.error, Busy)
-    assert len(pair.callee.queue) == OUTSTANDING_MAX
+    assert len(pair.callee.queue) == MAX_OUTSTANDING
 
 
 def test_a_peer_that_floods_in_spite_of_busy_breaks_the_protocol(pair: Pair) -> None:
-    message_of = pair.caller.packer.pack
+    message_of = pair.caller.encoder.pack
     with pytest.raises(ProtocolError, match="past the limit of outstanding calls"):
-        for call_id in range(1, 3 * OUTSTANDING_MAX):
+        for call_id in range(1, 3 * MAX_OUTSTANDING):
             pair.callee.receive(message_of([0, call_id, "f", []]))
-    assert len(pair.callee.queue) == OUTSTANDING_MAX
-    assert len(pair.callee.replies) == OUTSTANDING_MAX
+    assert len(pair.callee.queue) == MAX_OUTSTANDING
+    assert len(pair.callee.replies) == MAX_OUTSTANDING
 
 
 def test_a_peer_that_calls_and_cancels_cannot_make_the_queue_as_long_as_it_likes(pair: Pair) -> None:
     with pytest.raises(ProtocolError, match="past the limit of outstanding calls"):
         for _ in range(10_000):
             call = pair.call("f")
-            pair.callee.receive(frames.encode_cancel(pair.caller.packer, call.id))
+            pair.callee.receive(frames.encode_cancel(pair.caller.encoder, call.id))
             pair.caller.pending.clear()
-    assert len(pair.callee.queue) == QUEUED_MAX
+    assert len(pair.callee.queue) == MAX_QUEUED
     assert not pair.callee.incoming
 
 
@@ -210,14 +213,14 @@ def test_the_bytes_that_may_be_queued_are_bounded() -> None:
 
 
 def test_notifications_past_the_limit_are_dropped_and_counted(pair: Pair) -> None:
-    message = frames.encode_notification(pair.caller.packer, "f", (), None)
-    for _ in range(OUTSTANDING_MAX + 3):
+    message = frames.encode_notification(pair.caller.encoder, "f", (), None)
+    for _ in range(MAX_OUTSTANDING + 3):
         pair.callee.receive(message)
     assert pair.callee.dropped_notifications == 3
 
 
 def test_a_notification_is_queued_and_gets_no_answer(pair: Pair) -> None:
-    pair.callee.receive(frames.encode_notification(pair.caller.packer, "f", (1,), {"traceparent": "t"}))
+    pair.callee.receive(frames.encode_notification(pair.caller.encoder, "f", (1,), {"traceparent": "t"}))
     request = pair.take()
     assert (request.id, request.args, request.traceparent) == (0, [1], "t")
     assert not pair.callee.incoming
@@ -234,11 +237,11 @@ def test_a_request_whose_deadline_passed_in_the_queue_is_not_started(pair: Pair)
 
 
 def test_a_thousand_expired_requests_do_not_exhaust_the_stack(pair: Pair) -> None:
-    for _ in range(OUTSTANDING_MAX):
+    for _ in range(MAX_OUTSTANDING):
         pair.call("late", meta={"deadline_ms": 1})
     pair.clock.now += 1
     assert pair.callee.take() is None
-    assert len(pair.callee.replies) == OUTSTANDING_MAX
+    assert len(pair.callee.replies) == MAX_OUTSTANDING
 
 
 def test_a_chain_of_32_is_answered_with_its_names(pair: Pair) -> None:
@@ -248,18 +251,88 @@ def test_a_chain_of_32_is_answered_with_its_names(pair: Pair) -> None:
     assert pair.callee.take() is None
     pair.deliver_replies()
     assert isinstance(refused.error, CallTooDeep)
-    assert "call 33 of the chain m0 -> m1 -> " in str(refused.error)
+    assert "more than 32 nested calls: m0 -> m1 -> " in str(refused.error)
     assert str(refused.error).endswith("m31 -> last")
 
 
-def test_only_calls_of_a_chain_are_taken_when_roots_must_wait(pair: Pair) -> None:
-    pair.call("root")
-    pair.call("nested", meta={"chain": ["a"]})
-    request = pair.callee.take(roots=False)
-    assert request is not None
-    assert request.method == "nested"
-    assert pair.callee.take(roots=False) is None
-    assert pair.take().method == "root"
+def test_while_a_call_waits_only_those_made_for_it_or_for_one_around_it_are_taken(pair: Pair) -> None:
+    pair.callee.waiting.extend([3, 5])
+    pair.callee.last_id = 5
+    for method, within in (("root", 0), ("of the outer", 3), ("of another", 4), ("of the inner", 5)):
+        pair.call(method, meta={"within": within, "chain": ["a"]} if within else None)
+    assert [pair.take().method for _ in range(2)] == ["of the outer", "of the inner"]
+    assert not pair.callee.has_work()
+    assert pair.callee.take() is None
+    pair.callee.waiting.clear()
+    assert pair.callee.has_work()
+    assert [pair.take().method for _ in range(2)] == ["root", "of another"]
+
+
+def test_a_stream_sends_no_item_inside_of_a_call_that_it_has_nothing_to_do_with(pair: Pair) -> None:
+    start_stream(pair, 2, itertools.count())
+    pair.callee.waiting.append(1)
+    assert not pair.callee.has_work()
+    assert pair.callee.next_stream() is None
+    pair.callee.waiting.pop()
+    assert pump(pair) == 2
+
+
+def test_a_request_whose_deadline_passes_while_another_call_waits_is_answered_then(pair: Pair) -> None:
+    calls = [pair.call("f", i, meta={"deadline_ms": 100 * i} if i else None) for i in range(4)]
+    pair.callee.waiting.append(1)
+    pair.clock.now += 0.2
+    assert pair.callee.next_expiry <= pair.clock.now
+    pair.callee.expire()
+    pair.deliver_replies()
+    assert [type(call.error) for call in calls] == [type(None), CallTimeout, CallTimeout, type(None)]
+    assert pair.callee.next_expiry == pytest.approx(pair.clock.now + 0.1)
+    pair.callee.waiting.pop()
+    assert [pair.take().args for _ in range(2)] == [[0], [3]]
+    assert pair.callee.queued_bytes == 0
+
+
+def test_a_client_refuses_what_none_of_its_calls_waits_for_and_says_why() -> None:
+    pair = Pair()
+    client, node = Session(2**26, pair.clock, unrelated="refused"), pair.callee
+    client.reserve_id()
+    outer, _ = client.start("outer", (), None)
+    client.track(outer, "outer")
+    calls = []
+    for meta in (None, {"within": 1}, {"within": outer}):
+        call_id, message = node.start("f", (), meta)
+        calls.append(node.track(call_id, "f"))
+        client.receive(message)
+    client.receive(frames.encode_notification(node.encoder, "f", (), None))
+    while client.replies:
+        node.receive(client.replies.popleft())
+    assert [type(call.error) for call in calls] == [Busy, Busy, type(None)]
+    assert "this side is a client, which serves calls only while" in str(calls[0].error)
+    assert client.dropped_notifications == 1
+
+
+@pytest.mark.parametrize("within", ["1", -1, 0, 1.0, True, 1])
+def test_a_within_that_is_no_id_of_a_call_breaks_the_protocol(pair: Pair, within: object) -> None:
+    with pytest.raises(ProtocolError, match="within"):
+        pair.call("f", meta={"within": within})
+
+
+def test_a_call_is_bounded_by_the_request_it_is_made_for() -> None:
+    def left(request: ServedCall, now: float) -> tuple[dict[str, Any], float]:
+        return make_meta(request, "g", 1000.0, None, clock=lambda: now)
+
+    told, untold, stream = (ServedCall(i, "f", [], 0) for i in (1, 2, 3))
+    told.deadline = told.nested_until = 105.0
+    assert left(told, 100.0) == ({"chain": ["f"], "within": 1, "deadline_ms": 5000.0}, 5.0)
+    with pytest.raises(CallTimeout, match="the deadline of f, which calls it, has passed"):
+        left(told, 105.0)
+    # Nobody said how long: from its first call on it may go on as long as a call does.
+    assert left(untold, 100.0)[1] == DEFAULT_TIMEOUT_S
+    assert left(untold, 110.0)[1] == DEFAULT_TIMEOUT_S - 10
+    with pytest.raises(CallTimeout, match="f, called without a deadline, has made calls for 30 s"):
+        left(untold, 130.0)
+    # A stream may be read for as long as its caller likes.
+    stream.wants_stream = True
+    assert left(stream, 1e6)[1] == 1000.0
 
 
 def test_a_cancelled_request_is_never_started(pair: Pair) -> None:
@@ -299,7 +372,7 @@ def test_an_answer_of_the_library_is_shortened_to_what_the_peer_takes(pair: Pair
 # Streams.
 
 
-def start_stream(pair: Pair, credit: int, source: Iterator[Any]) -> tuple[Call, Request]:
+def start_stream(pair: Pair, credit: int, source: Iterator[Any]) -> tuple[PendingCall, ServedCall]:
     call = pair.call("s", meta={"stream": credit})
     request = pair.take()
     assert request.wants_stream
@@ -350,19 +423,19 @@ def test_a_stream_is_closed_by_a_response(pair: Pair) -> None:
 def test_an_item_without_credit_breaks_the_protocol(pair: Pair) -> None:
     call, _ = start_stream(pair, 1, itertools.count())
     pump(pair)
-    with pytest.raises(ProtocolError, match="without credit"):
-        pair.caller.receive(frames.encode_item(pair.callee.packer, call.id, 2))
+    with pytest.raises(ProtocolError, match="which has no credit left"):
+        pair.caller.receive(frames.encode_item(pair.callee.encoder, call.id, 2))
 
 
 def test_an_item_for_a_call_that_wants_no_stream_breaks_the_protocol(pair: Pair) -> None:
     call = pair.call("f")
-    with pytest.raises(ProtocolError, match="without credit"):
-        pair.caller.receive(frames.encode_item(pair.callee.packer, call.id, 2))
+    with pytest.raises(ProtocolError, match="which is not a stream"):
+        pair.caller.receive(frames.encode_item(pair.callee.encoder, call.id, 2))
 
 
 def test_more_credit_than_the_limit_breaks_the_protocol(pair: Pair) -> None:
-    call, request = start_stream(pair, frames.CREDIT_MAX, itertools.count())
-    with pytest.raises(ProtocolError, match="65537 items outstanding"):
+    call, request = start_stream(pair, frames.MAX_CREDIT, itertools.count())
+    with pytest.raises(ProtocolError, match="credit of 65537 items for the stream"):
         pair.callee.receive(pair.caller.grant(call, 1))
     assert request.credit > 0
 
@@ -380,7 +453,7 @@ def test_a_cancelled_stream_gets_one_more_turn_to_be_closed(pair: Pair) -> None:
     pair.callee.receive(pair.caller.forget(call.id))
     assert pair.callee.next_stream() is request
     assert request.cancelled
-    pair.callee.drop(request)
+    pair.callee.finish(request)
     assert pair.callee.next_stream() is None
     assert not pair.callee.incoming
 
@@ -460,7 +533,7 @@ frame_like = st.one_of(
 )
 def test_any_frames_in_any_order_are_taken_or_break_the_protocol(script: list[tuple[Any, ...]], own: list[str]) -> None:
     session = Session(2**20)
-    packer = values.Packer()
+    encoder = values.Encoder()
     for frame, deed in itertools.zip_longest(script, own):
         match deed:
             case "take":
@@ -477,12 +550,12 @@ def test_any_frames_in_any_order_are_taken_or_break_the_protocol(script: list[tu
             case "stream":
                 stream = session.next_stream()
                 if stream is not None:
-                    session.drop(stream) if stream.cancelled else session.continue_stream(stream, 1)
+                    session.finish(stream) if stream.cancelled else session.continue_stream(stream, 1)
             case "end":
                 session.end(PeerGone("gone"))
         if frame is not None:
             try:
-                session.receive(packer.pack(frame))
+                session.receive(encoder.pack(frame))
             except ProtocolError:
                 return
         assert session.queued_bytes >= 0

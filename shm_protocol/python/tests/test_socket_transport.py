@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 from shm_protocol import ConnectionClosed, MessageTooLarge, PeerGone, ProtocolError
-from shm_protocol.socket_transport import SocketTransport
+from shm_protocol.transports.socket import SocketTransport
 
 MAX_MESSAGE = 1 << 26
-HANG_NS = 30 * 10**9
+HANG_NS = 200 * 10**9
 
 
 @pytest.fixture
@@ -40,6 +40,21 @@ def test_messages_arrive_whole_and_in_order(ends: tuple[SocketTransport, SocketT
     assert [other.receive(HANG_NS) for _ in messages] == messages
     assert other.try_receive() is None
     assert other.receive(1) is None
+
+
+def test_a_readable_descriptor_ends_a_wait_for_a_message_after_what_has_come(
+    ends: tuple[SocketTransport, SocketTransport],
+) -> None:
+    one, other = ends
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        writer.send(b"x")
+        one.send(b"a")
+        assert [other.receive_or_wake(reader.fileno()) for _ in range(3)] == [b"a", None, None]
+        assert other.receive(1) is None
+        one.close()
+        with pytest.raises(PeerGone):
+            other.receive_or_wake(reader.fileno())
 
 
 def test_a_message_is_length_and_bytes(raw: tuple[SocketTransport, socket.socket]) -> None:
@@ -87,7 +102,7 @@ def test_a_large_message_goes_through_while_both_sides_wait(ends: tuple[SocketTr
 
 def test_a_message_past_the_limit_is_refused_on_both_sides(raw: tuple[SocketTransport, socket.socket]) -> None:
     transport, peer = raw
-    with pytest.raises(MessageTooLarge, match="1001 bytes; max_message is 1000"):
+    with pytest.raises(MessageTooLarge, match="1001 bytes, max_message is 1000"):
         transport.send(b"x" * 1001)
     assert transport.send(b"x" * 1000)
     peer.send(struct.pack("<I", 1001))
@@ -174,6 +189,7 @@ def test_every_method_after_close_says_that_it_is_closed(ends: tuple[SocketTrans
         one.flush,
         lambda: one.receive(0),
         one.try_receive,
+        lambda: one.receive_or_wake(0),
         lambda: one.wait(0),
         lambda: one.poll(0),
         one.park,

@@ -22,7 +22,7 @@ from tagged import is_same
 def encode(value: object) -> bytes:
     from shm_protocol import frames
 
-    request = frames.encode_request(values.Packer(), 1, "m", (value,), None)
+    request = frames.encode_request(values.Encoder(), 1, "m", (value,), None)
     assert request.startswith(b"\x94\x00\x01\xa1m\x91")
     return request[6:]
 
@@ -130,29 +130,32 @@ def test_a_numpy_float64_is_a_float_and_other_numpy_scalars_are_refused_with_adv
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"items": [1, 2, 3, {4}]}, "args[0].items[3]: cannot encode a set"),
-        ({"a b": [object()]}, "args[0]['a b'][0]: cannot encode a object"),
-        ({7: {b"k": object()}}, "args[0][7][b'k']: cannot encode a object"),
-        ([[2**64]], "args[0][0][0]: an int of 65 bits"),
-        ([-(2**63) - 1], "args[0][0]: an int of 64 bits"),
+        ({"items": [1, 2, 3, {4}]}, "args[0].items[3]: a set cannot be encoded"),
+        ({"a b": [object()]}, "args[0]['a b'][0]: an object cannot be encoded"),
+        ({7: {b"k": object()}}, "args[0][7][b'k']: an object cannot be encoded"),
+        ([[2**64]], "args[0][0][0]: an int of more than 64 bits"),
+        ([-(2**63) - 1], "args[0][0]: an int of more than 64 bits"),
         ({"key": "a\ud800"}, "args[0].key: a str with a lone surrogate at index 1"),
         ({"a\ud800": 1}, "args[0]: key 'a\\ud800': a str with a lone surrogate at index 1"),
-        ({(1, 2): 3}, "args[0]: a key of type tuple"),
-        ({"x": {datetime(2026, 1, 1, tzinfo=UTC): 3}}, "args[0].x: a key of type datetime.datetime"),
-        ({2**70: 3}, "args[0]: key 1180591620717411303424: an int of 71 bits"),
+        ({(1, 2): 3}, "args[0]: a dict with a key that is a tuple cannot be encoded"),
+        (
+            {"x": {datetime(2026, 1, 1, tzinfo=UTC): 3}},
+            "args[0].x: a dict with a key that is an object of class datetime.datetime",
+        ),
+        ({2**70: 3}, "args[0]: key 1180591620717411303424: an int of more than 64 bits"),
         ([datetime(2026, 1, 1)], "args[0][0]: a naive datetime"),  # noqa: DTZ001
-        ([datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))], "args[0][0]: a datetime that is not in the years"),
-        ([datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-1)))], "args[0][0]: a datetime that is not"),
-        ([msgpack.ExtType(5, b"x")], "args[0][0]: cannot encode a msgpack.ExtType"),
-        ([msgpack.Timestamp(1)], "args[0][0]: cannot encode a msgpack.ext.Timestamp"),
+        ([datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))], "args[0][0]: a datetime outside of the years"),
+        ([datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-1)))], "args[0][0]: a datetime outside of"),
+        ([msgpack.ExtType(5, b"x")], "args[0][0]: an object of class msgpack.ext.ExtType cannot be encoded"),
+        ([msgpack.Timestamp(1)], "args[0][0]: an object of class msgpack.ext.Timestamp cannot be encoded"),
         ([memoryview(b"abcd")[::2]], "args[0][0]: a memoryview that is not C-contiguous"),
         ([numpy.array(["a"])], "args[0][0]: an array of dtype <U1"),
         ([numpy.array([1 + 2j])], "args[0][0]: an array of dtype complex128"),
         ([numpy.array([True])], "args[0][0]: an array of dtype bool"),
         ([numpy.zeros((1,) * 9)], "args[0][0]: an array of 9 dimensions"),
         ([numpy.ma.array([1])], "args[0][0]: a masked array"),
-        ([i for i in range(3)].__iter__(), "args[0]: cannot encode a list_iterator"),  # noqa: C416
-        (nest(501), "]: nested more than 500 deep"),
+        ([i for i in range(3)].__iter__(), "args[0]: a list_iterator cannot be encoded"),  # noqa: C416
+        (nest(501), "]: a value nested more than 500 deep"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -168,29 +171,29 @@ def test_nesting_is_sent_to_500_and_taken_to_512() -> None:
 
 
 def test_a_date_as_a_key_of_a_map_is_no_message() -> None:
-    with pytest.raises(ProtocolError, match="a map key that is no scalar"):
+    with pytest.raises(ProtocolError, match="a map key that is not a scalar"):
         values.decode(b"\x81\xd6\xff\x00\x00\x00\x00\xc0")
 
 
 def test_a_value_that_contains_itself_is_refused() -> None:
     looped: list[Any] = []
     looped += [looped, looped]
-    assert "contains itself" in blame(looped)
+    assert "(or in itself)" in blame(looped)
 
 
 def test_a_large_flat_list_with_one_bad_item_names_it() -> None:
     items: list[object] = [0] * 100_000
     items[77_777] = {1}
-    assert blame(items).startswith("args[0][77777]: cannot encode a set")
+    assert blame(items).startswith("args[0][77777]: a set cannot be encoded")
 
 
 def test_a_packer_can_be_used_again_after_a_refusal() -> None:
     from shm_protocol import frames
 
-    packer = values.Packer()
+    encoder = values.Encoder()
     with pytest.raises(EncodeError):
-        frames.encode_request(packer, 1, "m", ([1, object()],), None)
-    assert frames.encode_request(packer, 1, "m", (7,), None) == b"\x94\x00\x01\xa1m\x91\x07"
+        frames.encode_request(encoder, 1, "m", ([1, object()],), None)
+    assert frames.encode_request(encoder, 1, "m", (7,), None) == b"\x94\x00\x01\xa1m\x91\x07"
 
 
 def test_a_datetime_keeps_microseconds_and_arrives_in_utc() -> None:
@@ -207,10 +210,10 @@ def test_an_array_of_any_order_is_sent_in_c_order_and_little_endian() -> None:
     assert arrived.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
-def test_an_arrived_array_is_a_view_and_therefore_read_only() -> None:
+def test_an_arrived_array_can_be_written_to() -> None:
     arrived = values.decode(encode(numpy.zeros(3)))
-    with pytest.raises(ValueError, match="read-only"):
-        arrived[0] = 1
+    arrived[0] = 1
+    assert arrived.tolist() == [1, 0, 0]
 
 
 def test_without_numpy_an_array_arrives_as_an_ndarray_of_ours_and_can_be_sent_back(
@@ -227,12 +230,12 @@ def test_without_numpy_an_array_arrives_as_an_ndarray_of_ours_and_can_be_sent_ba
 def test_an_ndarray_of_ours_that_does_not_add_up_is_refused() -> None:
     with pytest.raises(ValueError, match="takes another number of bytes than 3"):
         NdArray("int16", [2], b"abc")
-    with pytest.raises(ValueError, match="is none of int8"):
+    with pytest.raises(ValueError, match="must be one of int8"):
         NdArray("int7", [2], b"ab")
     with pytest.raises(ValueError, match="at most 8"):
         NdArray("int8", [1] * 9, b"a")
     assert NdArray("int8", [2**31, 2**31, 0], b"").shape == (2**31, 2**31, 0)
-    with pytest.raises(ValueError, match=r"2\*\*63 bytes"):
+    with pytest.raises(ValueError, match=r"2\^63 - 1 bytes"):
         NdArray("int16", [2**31, 2**31, 0], b"")
 
 

@@ -3,7 +3,7 @@
  * is left out.
  */
 
-import { type Key, NdArray, type NumberArray, type Value } from "../../src/values";
+import { type Key, NdArray, type NumberArray, type Value } from "../../src/value_types";
 
 /** In the order of their dtype, from 1. */
 const ARRAYS = [

@@ -63,6 +63,7 @@ export function frame(data: Uint8Array): Outcome {
       onItem: (...fields) => { read = ["item", ...fields]; },
       onCredit: (...fields) => { read = ["credit", ...fields]; },
       onLeave: () => { read = ["leave"]; },
+      onExpose: (...fields) => { read = ["expose", ...fields]; },
     };
     readFrame(decoder, sink);
     if (read === undefined) throw new Error("a frame that is neither handed on nor refused");

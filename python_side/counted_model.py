@@ -1,0 +1,21 @@
+"""The model, with every prediction counted, whoever asked for it: /stats tells of all of them."""
+
+from collections.abc import Sequence
+
+from python_side import counters, ml_service
+from python_side.counters import Counter
+from python_side.ml_service import Prediction
+
+
+def predict(text: str) -> Prediction:
+    """ml_service.predict, counted."""
+    prediction = ml_service.predict(text)
+    counters.service.add(Counter.PREDICTIONS)
+    return prediction
+
+
+def predict_batch(texts: Sequence[str]) -> list[Prediction]:
+    """ml_service.predict_batch, counted."""
+    predictions = ml_service.predict_batch(texts)
+    counters.service.add(Counter.PREDICTIONS, len(predictions))
+    return predictions

@@ -1,0 +1,215 @@
+/**
+ * Runs what is exposed for the peer's calls: each in a context of its own, and whatever the function, its result or its
+ * error does when it is looked at, its caller is answered and nobody else notices.
+ */
+
+import { types } from "node:util";
+
+import type { ServedCall } from "./calls";
+import { EncodeError, errorToMap, type ErrorMap, isBridgeError, MessageTooLarge, ownErrorToMap, UnknownMethod } from "./errors";
+import type { Entry } from "./exposables";
+import type { Exposed } from "./exposed";
+import { hear, hearWithin } from "./heard";
+import { HELD_MS, heldMs } from "./held_loop";
+import type { Logger } from "./log";
+import type { CallTaker } from "./session";
+import { discard, isStream, sendItems, Source } from "./streams";
+import type { Value } from "./value_types";
+
+export interface ServingOptions {
+  exposed: Exposed;
+  /** One that does not throw: see `guardedLogger`. */
+  log: Logger;
+  /** The peer's name, for the log. */
+  peer: string;
+}
+
+export class Serving implements CallTaker {
+  /** Calls of the peer that were answered or are being served. */
+  served = 0;
+
+  constructor(private readonly options: ServingOptions) {}
+
+  onCall(call: ServedCall, args: Value[]): void {
+    const entry = this.options.exposed.get(call.method);
+    if (entry === undefined) {
+      call.session.respondError(call, ownErrorToMap(new UnknownMethod(`${call.method}: nothing of that name is exposed`)));
+      return;
+    }
+    this.served++;
+    call.run(this.serve, call, entry, args);
+  }
+
+  onNotification(call: ServedCall, args: Value[]): void {
+    const entry = this.options.exposed.get(call.method);
+    if (entry === undefined) {
+      this.onDropped(call.method, "nothing of that name is exposed");
+      return;
+    }
+    this.served++;
+    call.session.keep(call);
+    call.run(this.serve, call, entry, args);
+  }
+
+  onDropped(method: string, reason: string): void {
+    this.options.log.warn("a notification was dropped", { peer: this.options.peer, method, reason });
+  }
+
+  private readonly serve = (call: ServedCall, entry: Entry, args: Value[]): void => {
+    let result: unknown;
+    try {
+      result = this.runFunction(call, entry, args);
+      if (!isThenable(result)) {
+        this.answer(call, result);
+        return;
+      }
+      if (call.id !== 0) call.session.keep(call);
+      // A promise of the user's own class may fail to be awaited, and then reject unheard.
+      hear(result);
+      // As `await` does it: a `then` of a promise's own is not asked.
+      const promise: Promise<unknown> = Promise.resolve(result);
+      void Promise.prototype.then.call(
+        promise,
+        (value) => { this.answer(call, value); },
+        (error: unknown) => { this.answerThrown(call, error); },
+      );
+    } catch (error) {
+      // A promise whose `then` cannot be read.
+      hear(result);
+      this.answerThrown(call, error);
+    }
+  };
+
+  private runFunction(call: ServedCall, entry: Entry, args: Value[]): unknown {
+    try {
+      return Reflect.apply(entry.run, entry.self, args);
+    } finally {
+      this.checkHeld(call.method);
+    }
+  }
+
+  /** A function has returned, or awaits something. If it kept everybody else waiting until now, the log names it. */
+  private checkHeld(method: string): void {
+    const ms = heldMs();
+    if (ms < HELD_MS) return;
+    this.options.log.warn("a function held the event loop: nobody else was served meanwhile", {
+      method,
+      ms: Math.round(ms),
+      peer: this.options.peer,
+    });
+  }
+
+  /** Answer with what the function gave. Never throws. */
+  private answer(call: ServedCall, result: unknown): void {
+    try {
+      if (isUnwanted(call)) this.drop(call, result);
+      else if (isStream(result)) this.answerStream(call, result);
+      else this.answerValue(call, result);
+    } catch (error) {
+      this.answerThrown(call, error);
+    }
+  }
+
+  private drop(call: ServedCall, result: unknown): void {
+    call.session.finish(call);
+    discard(result, this.reportDropped(call));
+  }
+
+  private answerValue(call: ServedCall, result: unknown): void {
+    call.session.finish(call);
+    try {
+      call.session.respond(call, result);
+    } catch (error) {
+      discard(result, this.reportDropped(call));
+      this.answerUnsendable(call, error);
+    }
+  }
+
+  private answerStream(call: ServedCall, result: object): void {
+    if (call.meta?.stream === undefined) {
+      this.drop(call, result);
+      this.answerUnsendable(call, new EncodeError(`result: ${call.method} gives a stream: call it with stream()`));
+      return;
+    }
+    const report = this.reportDropped(call);
+    const source = new Source(result, report);
+    call.session.keep(call);
+    sendItems(call, source, report).then(
+      (sent) => {
+        if (sent === "all") this.answer(call, null);
+        if (typeof sent === "string") return;
+        source.close();
+        this.answerUnsendable(call, sent.unsendable);
+      },
+      (error: unknown) => {
+        source.close();
+        this.answerThrown(call, error);
+      },
+    );
+  }
+
+  /** A result, or an item, could not be sent: tell the caller why, and the log, because it is this side's fault. */
+  private answerUnsendable(call: ServedCall, error: unknown): void {
+    if (!isBridgeError(error, EncodeError) && !isBridgeError(error, MessageTooLarge)) {
+      // It threw when it was looked at.
+      this.answerThrown(call, error);
+      return;
+    }
+    call.session.finish(call);
+    if (call.cancelled) return;
+    const map = ownErrorToMap(error);
+    this.options.log.error("a result could not be sent", { peer: this.options.peer, method: call.method, reason: map.message });
+    call.session.respondError(call, map);
+  }
+
+  /** Answer with what the function threw. Never throws. */
+  private answerThrown(call: ServedCall, thrown: unknown): void {
+    hearWithin(thrown);
+    call.session.finish(call);
+    // Nobody else takes what cannot be sent: a promise or a stream, itself or as an error's data.
+    discard(thrown, this.reportDropped(call));
+    discard(ownValue(thrown, "data"), this.reportDropped(call));
+    // A function that stops because its caller is gone has not failed.
+    if (call.cancelled || call.session.hasEnded) return;
+    const error = errorToMap(thrown);
+    this.logFailure(call, error);
+    if (call.id !== 0) call.session.respondError(call, error);
+  }
+
+  private logFailure(call: ServedCall, error: ErrorMap): void {
+    this.options.log.error("a served call failed", {
+      peer: this.options.peer,
+      method: call.method,
+      error: `${error.type ?? error.code}: ${error.message}`,
+      stack: error.stack ?? "",
+    });
+  }
+
+  private reportDropped(call: ServedCall): (error: unknown) => void {
+    return (thrown) => {
+      const { message, type, code, stack } = errorToMap(thrown);
+      this.options.log.warn("what nobody takes of a result failed", {
+        peer: this.options.peer,
+        method: call.method,
+        error: `${type ?? code}: ${message}`,
+        stack: stack ?? "",
+      });
+    };
+  }
+}
+
+/** Nobody takes a result: the caller has left, or it was a notification. */
+function isUnwanted(call: ServedCall): boolean {
+  return call.cancelled || call.id === 0 || call.session.hasEnded;
+}
+
+/** A property that an object itself has, without running a getter or a trap. */
+function ownValue(object: unknown, key: string): unknown {
+  if (typeof object !== "object" || object === null || types.isProxy(object)) return undefined;
+  return Object.getOwnPropertyDescriptor(object, key)?.value as unknown;
+}
+
+function isThenable(value: unknown): boolean {
+  const isObject = (typeof value === "object" && value !== null) || typeof value === "function";
+  return isObject && typeof (value as { then?: unknown }).then === "function";
+}

@@ -1,9 +1,0 @@
-"""MessagePack of plain values; _plain_values.pyx says what each does."""
-
-DECLINED: object
-
-class PlainEncoder:
-    def pack(self, value: object) -> bytes | None: ...
-
-def decode_plain(message: bytes) -> object: ...
-def fault_of_structure(message: bytes) -> str | None: ...

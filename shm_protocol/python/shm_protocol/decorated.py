@@ -1,0 +1,115 @@
+"""The decorator @shm_protocol.expose, and what has been decorated: what a worker exposes unless it is told what."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar, overload
+
+from .errors import name_of
+from .exposables import Exposables, is_function
+from .exposed import Exposed
+from .options import shown
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Decorated(NamedTuple):
+    function: Callable[..., Any]
+    place: str
+
+
+_decorated: Final[dict[str, _Decorated]] = {}
+
+
+@overload
+def expose(function: F, /) -> F: ...
+@overload
+def expose(*, name: str) -> Callable[[F], F]: ...
+def expose(function: F | None = None, /, *, name: str | None = None) -> F | Callable[[F], F]:
+    """Decorate a function, a generator or a coroutine function, so that TypeScript may call it: by its own name, or by
+    `name`. It stays what it was.
+
+        @shm_protocol.expose
+        def predict(text): ...
+
+        @shm_protocol.expose(name="ml.train")
+        async def train(rows): ...
+
+    What is decorated in this process, in whatever module, is what serve(), attach(), Worker and the workers of asyncio
+    expose when they are given no `expose` and begin. A method has no instance to be called on: expose an object
+    instead, expose={"model": Model()}.
+
+    Raises TypeError for what is no function, ValueError for a name that cannot be, and, telling both places, for one
+    that another function has. In an interactive session the later one takes the place of the other.
+    """
+    if function is not None:
+        _add(function, None)
+        return function
+
+    def decorate(decorated: F) -> F:
+        _add(decorated, name)
+        return decorated
+
+    return decorate
+
+
+def exposables_of(expose: Exposables | None) -> Exposables:
+    """What a worker exposes that was given `expose`. Raises TypeError where that is nothing at all."""
+    if expose is not None:
+        return expose
+    found = functions()
+    if not found:
+        raise TypeError(
+            "nothing is exposed: decorate functions with @shm_protocol.expose in a module that is imported by now, or "
+            "give expose="
+        )
+    return found
+
+
+def functions() -> dict[str, Callable[..., Any]]:
+    """What has been decorated so far, by name."""
+    return {name: decorated.function for name, decorated in list(_decorated.items())}
+
+
+def _add(function: Callable[..., Any], name: str | None) -> None:
+    kind = type(function)
+    if issubclass(kind, type):
+        raise TypeError(f"expose: {name_of(function)} is a class; expose an instance or its functions")  # type: ignore[arg-type]
+    if not is_function(function):
+        raise TypeError(f"expose={shown(function)}: must be a function; @expose(name=...) names its argument")
+    path = getattr(function, "__qualname__", None)
+    if name is None:
+        name = getattr(function, "__name__", None)
+        if not isinstance(name, str) or name == "<lambda>":
+            raise TypeError(f"expose={shown(function)}: has no name; use expose(name=...)")
+    if isinstance(path, str) and "." in path.rpartition("<locals>.")[2] and kind is not staticmethod:
+        raise TypeError(
+            f"expose: {path} is defined in a class, and has no instance here: expose an instance, "
+            "expose={'name': instance}, and a static method by @expose above @staticmethod"
+        )
+    # What else a name must be.
+    Exposed({name: function}, has_loop=True)
+    place = _place_of(function)
+    other = _decorated.get(name)
+    if other is not None and other.place != place and not _is_interactive(function):
+        raise ValueError(
+            f"expose: {name} is the name of two functions, of {other.place} and of {place}: give one of them another, "
+            "@expose(name=...)"
+        )
+    _decorated[name] = _Decorated(function, place)
+
+
+def _place_of(function: Callable[..., Any]) -> str:
+    """The file and the line: the same when a module is executed anew, under another name too."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None:
+        return f"{getattr(function, '__module__', None)}.{getattr(function, '__qualname__', shown(function))}"
+    return f"{code.co_filename}, line {code.co_firstlineno}"
+
+
+def _is_interactive(function: Callable[..., Any]) -> bool:
+    """Whether it has been typed in, and not read from a file: then it is likely to be typed in again."""
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    return module is not None and vars(module).get("__file__") is None

@@ -1,0 +1,224 @@
+"""What can be exposed, and which functions of it then are (PROTOCOL.md section 9).
+
+What an object's methods are is read where Python keeps them, so that no code of the object's runs: no property, no
+`__getattr__`, no descriptor.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+from typing import Any, Final
+
+from . import dotted_names, frames
+from .errors import name_of
+from .exits import is_interrupt
+
+Function = Callable[..., Any]
+
+Exposables = Mapping[str, object]
+"""By name: a module, a mapping of functions, a function, or an object whose public methods are meant; or a string that
+names one of them, "myapp.ml" or "myapp.ml:model", which is imported. Of a module its own public functions are meant, or
+those that it lists in `__all__`, wherever they come from.
+
+A call whose number of arguments does not fit a function's signature is answered with a TypeError.
+"""
+
+_PLAIN_FUNCTIONS: Final = (FunctionType, BuiltinFunctionType, MethodType, functools.partial, type(functools.cache(len)))
+
+_METHODS: Final = (
+    *_PLAIN_FUNCTIONS,
+    staticmethod,
+    classmethod,
+    functools.partialmethod,
+    functools.singledispatchmethod,
+    MethodDescriptorType,
+    ClassMethodDescriptorType,
+    WrapperDescriptorType,
+)
+"""Python's own, whose `__get__` does nothing but bind."""
+
+_MRO: Final[Any] = vars(type)["__mro__"]
+_NAMESPACE: Final[Any] = vars(type)["__dict__"]
+_MISSING: Final = object()
+
+
+def functions_of(name: object, value: object) -> list[tuple[str, Function]]:
+    """What is exposed of `value` under `name`, with its full names. Raises TypeError, ValueError and ImportError."""
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"expose: {name!r}: a name must be 1 to {frames.MAX_METHOD_BYTES} bytes of UTF-8")
+    if issubclass(type(value), str):
+        value = dotted_names.resolve(name, str.__str__(value))
+    kind = type(value)
+    if issubclass(kind, ModuleType):
+        found = _of_module(name, value)  # type: ignore[arg-type]  # one, as its type says
+    elif issubclass(kind, Mapping):
+        found = _of_mapping(name, value)  # type: ignore[arg-type]
+    elif is_function(value):
+        return [(name, value)]  # type: ignore[list-item]
+    elif issubclass(kind, type):
+        raise TypeError(f"expose: {name} is a class; expose an instance or its functions")
+    else:
+        found = _of_object(value)
+    if not found:
+        raise TypeError(f"expose: {name} has no public functions")
+    return [(f"{name}.{function_name}", function) for function_name, function in found.items()]
+
+
+def _of_module(name: str, module: ModuleType) -> dict[str, Function]:
+    """Public functions defined there: not what it imports, and no classes. Where there is an `__all__` it says what is
+    meant, wherever that was defined.
+    """
+    # Not its attributes: a module may have a __getattr__ too.
+    names = vars(module).get("__all__")
+    if names is not None and not issubclass(type(names), list | tuple | set | frozenset):
+        raise TypeError(f"expose: {name}: its __all__ is {_brief(names)}, not a list of names")
+    public = {key: value for key, value in vars(module).items() if not key.startswith("_") and is_function(value)}
+    if names is not None:
+        return {key: value for key, value in public.items() if key in names}
+    own = {key: value for key, value in public.items() if getattr(value, "__module__", None) == module.__name__}
+    if public and not own:
+        raise TypeError(
+            f"expose: {name} has no public functions of its own; expose them one by one, or list them in `__all__`"
+        )
+    return own
+
+
+def _of_mapping(name: str, functions: Mapping[object, object]) -> dict[str, Function]:
+    found: dict[str, Function] = {}
+    for key, value in functions.items():
+        if not isinstance(key, str) or not key or key.startswith("_"):
+            raise ValueError(f"expose: {name}: {key!r} is not a public name")
+        if not callable(value) or issubclass(type(value), type):
+            raise TypeError(f"expose: {name}.{key} is {_brief(value)}, not a function")
+        found[key] = value
+    return found
+
+
+def _of_object(instance: object) -> dict[str, Function]:
+    """Its public methods: those of its class and of that class's bases, but not of built-in ones, and its fields that
+    are functions. Of several definitions the nearest counts, also where it is no method.
+    """
+    kind = type(instance)
+    nearest: dict[str, object] = {}
+    for base in _MRO.__get__(kind):
+        if base.__flags__ & _IS_HEAP_TYPE:
+            for name, static in _namespace(base):
+                nearest.setdefault(name, static)
+    methods = {name: _bind(static, instance) for name, static in nearest.items() if _is_method(static)}
+    for name, value in _fields_of(instance, nearest):
+        if is_function(value):
+            methods[name] = value  # type: ignore[assignment]
+        else:
+            methods.pop(name, None)
+    return {name: method for name, method in methods.items() if not name.startswith("_")}
+
+
+_IS_HEAP_TYPE: Final = 1 << 9
+"""Py_TPFLAGS_HEAPTYPE: a class made by Python code, and not a built-in one."""
+
+
+def _fields_of(instance: object, nearest: Mapping[str, object]) -> Iterable[tuple[str, object]]:
+    """An instance's own attributes that win over its class's."""
+    for name, static in nearest.items():
+        if isinstance(static, MemberDescriptorType):
+            # A slot that is empty has no value.
+            value = _read(static, instance)
+            if value is not _MISSING:
+                yield name, value
+    for base in _MRO.__get__(type(instance)):
+        own = _NAMESPACE.__get__(base).get("__dict__")
+        if type(own) is GetSetDescriptorType:
+            fields = _read(own, instance)
+            if type(fields) is dict:
+                yield from ((name, value) for name, value in fields.items() if not _has_setter(nearest.get(name)))
+            return
+
+
+def _read(descriptor: MemberDescriptorType | GetSetDescriptorType, instance: object) -> object:
+    try:
+        return descriptor.__get__(instance, type(instance))
+    except AttributeError:
+        return _MISSING
+
+
+def _has_setter(static: object) -> bool:
+    """Whether it is a data descriptor, such as a property: it wins over a field of the instance."""
+    return any("__set__" in _NAMESPACE.__get__(base) for base in _MRO.__get__(type(static)))
+
+
+def _namespace(kind: type) -> list[tuple[str, object]]:
+    return list(_NAMESPACE.__get__(kind).items())
+
+
+def is_function(value: object) -> bool:
+    """Whether a value is a function: by its type, or because it says what it wraps."""
+    kind = type(value)
+    if issubclass(kind, _PLAIN_FUNCTIONS):
+        return True
+    return callable(value) and not issubclass(kind, type) and _is_wrapper(value)
+
+
+def _is_method(static: object) -> bool:
+    """Whether what stands in a class is a method of its instances: something that can be called, and no property."""
+    kind = type(static)
+    if issubclass(kind, _METHODS):
+        return True
+    # Compiled functions and decorators that are classes: called they can be, and they bind or wrap.
+    return callable(static) and not issubclass(kind, type) and (_binds(static) or _is_wrapper(static))
+
+
+def _binds(static: object) -> bool:
+    return any("__get__" in _NAMESPACE.__get__(base) for base in _MRO.__get__(type(static)))
+
+
+def _is_wrapper(value: object) -> bool:
+    return inspect.getattr_static(value, "__wrapped__", None) is not None
+
+
+def _bind(static: Any, instance: object) -> Function:
+    """The method of an instance. Binding runs code of a foreign descriptor: that is left for the call."""
+    kind = type(static)
+    if issubclass(kind, _METHODS):
+        if not hasattr(kind, "__get__"):
+            return static  # type: ignore[no-any-return]  # a partial or a built-in function: it is as it stands
+        bound: Function = static.__get__(instance, type(instance))
+        return bound
+    if not _binds(static):
+        return static  # type: ignore[no-any-return]
+
+    def bind_and_call(*args: Any) -> Any:
+        return static.__get__(instance, type(instance))(*args)
+
+    return bind_and_call
+
+
+def is_asynchronous(function: Function) -> bool:
+    """Whether a call of it gives a coroutine or an asynchronous generator, as far as that shows beforehand."""
+    call = function
+    while issubclass(type(call), functools.partial):
+        call = call.func  # type: ignore[attr-defined]
+    if not issubclass(type(call), (*_PLAIN_FUNCTIONS, type)):
+        call = inspect.getattr_static(type(call), "__call__", call)
+    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+
+
+def _brief(value: object) -> str:
+    try:
+        return repr(value)[:200]
+    except BaseException as failed:
+        if is_interrupt(failed):
+            raise
+        return f"<{name_of(type(value))}>"

@@ -1,0 +1,1 @@
+"""Where messages travel: a shared-memory channel or the socket itself, behind one interface."""

@@ -1,0 +1,115 @@
+"""What a value is sent as whose type is not one of the plain ones: a subclass as what it is based on, a datetime or an
+array as an ext.
+
+Here user code is run, and it is looked at once: whatever it does, what is sent is whole, or the value is refused.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import islice
+from typing import Any, Final
+
+from ..errors import cut, name_of, text_of
+from ..exits import is_interrupt
+from .ext_types import NdArray, is_ndarray, ndarray, ndarray_of_ours, timestamp
+from .wire import KEY_TYPES, MAX_VALUES, SCALARS, Unsendable, is_one_of
+
+_HINTS: Final = {
+    "set": "; send a list",
+    "frozenset": "; send a list",
+    "generator": "; send a list, or call it with stream()",
+}
+_ALLOWED_KEYS: Final = "a key must be None, bool, int, float, str or bytes"
+_MAX_MESSAGE_BYTES: Final = 200
+_MAX_PAIRS: Final = MAX_VALUES // 2
+_QUALNAME: Final = vars(type)["__qualname__"]
+_MODULE: Final = vars(type)["__module__"]
+
+
+def reduced(value: object) -> Any:
+    """A value of a plain type, or an Ext. Raises Unsendable."""
+    try:
+        return _reduced(value)
+    except Unsendable:
+        raise
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        raised = cut(f"{name_of(type(error))}: {text_of(error)}", _MAX_MESSAGE_BYTES)
+        raise Unsendable(f"looking at it raised {raised}") from None
+
+
+def reduced_key(key: object) -> Any:
+    """The same for a key of a map: one of the exact types in SCALARS. Raises Unsendable."""
+    kind = type(key)
+    if is_one_of(kind, SCALARS):
+        return key
+    if not issubclass(kind, KEY_TYPES):
+        raise Unsendable(f"a dict with a key that is {_described(kind)} cannot be encoded; {_ALLOWED_KEYS}")
+    return reduced(key)
+
+
+def full_name_of(kind: type) -> str:
+    """The name of a type with its module's, whatever its metaclass says."""
+    name = str.__str__(_QUALNAME.__get__(kind))
+    try:
+        module = _MODULE.__get__(kind)
+    except AttributeError:
+        module = None
+    return name if type(module) is not str or module == "builtins" else f"{module}.{name}"
+
+
+def _described(kind: type) -> str:
+    """What a value of the type is called in a message: a set, an object of class shop.Order."""
+    name = full_name_of(kind)
+    if "." in name:
+        return f"an object of class {name}"
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _reduced(value: Any) -> Any:
+    # By the type: an object may lie about its __class__, and a value of its own methods.
+    kind = type(value)
+    if issubclass(kind, str):
+        return str.__str__(value)
+    if issubclass(kind, int):
+        return int.__int__(value)
+    if issubclass(kind, float):
+        return float.__float__(value)
+    if issubclass(kind, bytes):
+        return bytes.__getitem__(value, slice(None))
+    if issubclass(kind, bytearray):
+        return bytes(bytearray.__getitem__(value, slice(None)))
+    if issubclass(kind, memoryview):
+        if not value.c_contiguous:
+            raise Unsendable("a memoryview that is not C-contiguous cannot be encoded")
+        return bytes(value)
+    if issubclass(kind, datetime):
+        return timestamp(value)
+    if issubclass(kind, NdArray):
+        return ndarray_of_ours(value)
+    if is_ndarray(kind):
+        return ndarray(value)
+    name = full_name_of(kind)
+    # msgpack's own ext types are tuples; sent as arrays they would mean something else.
+    if issubclass(kind, list | tuple) and not name.startswith("msgpack."):
+        # As it shows itself to whoever iterates over it; one more than can be sent, where it never ends.
+        return list(islice(value, MAX_VALUES + 1))
+    if issubclass(kind, dict):
+        return _dict_of(value)
+    hint = "; send value.item()" if name.startswith("numpy.") and hasattr(kind, "item") else _HINTS.get(name, "")
+    raise Unsendable(f"{_described(kind)} cannot be encoded{hint}")
+
+
+def _dict_of(value: dict[Any, Any]) -> dict[Any, Any]:
+    """As it shows itself to whoever asks for its items; one more than can be sent, where they never end."""
+    plain: dict[Any, Any] = {}
+    pairs = 0
+    for key, item in islice(value.items(), _MAX_PAIRS + 1):
+        plain[reduced_key(key)] = item
+        pairs += 1
+    # The encoder refuses as many keys. The same ones again and again would look like all there is.
+    if pairs > _MAX_PAIRS and len(plain) < pairs:
+        raise Unsendable(f"a dict whose items() gives more than {_MAX_PAIRS} cannot be encoded")
+    return plain
