@@ -105,7 +105,7 @@ test-compose: setup $(dev_packages)
 docs: setup $(dev_packages)
 	npm run --silent docs -- --logLevel Warn
 	$(python) -W error -m docs.reference.python_pages build/docs/python
-	npm run --silent links -- build/docs --recurse
+	npm run --silent links:built -- build/docs --recurse
 	@echo 'build/docs/index.html'
 
 model:

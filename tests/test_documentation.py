@@ -23,8 +23,7 @@ def pages_of(folder: Path) -> list[Path]:
 
 def dead_links(folder: Path, pages: list[Path]) -> tuple[int, str]:
     """The exit code of the link checker, and what it said."""
-    command = [str(ROOT / "node_modules" / ".bin" / "linkinator"), *map(str, pages), "--markdown"]
-    command += ["--config", str(ROOT / "docs" / "reference" / "linkinator.json")]
+    command = ["npm", "run", "--silent", "--prefix", str(ROOT), "links", "--", *(str(folder / page) for page in pages)]
     done = subprocess.run(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False
     )
@@ -44,7 +43,7 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path, target: str) -> None
     code, said = dead_links(tmp_path, pages_of(tmp_path))
     assert code == 1
     assert "gone" in said
-    assert "there.md#one" not in said
+    assert "1 warning" in said
 
 
 def test_every_page_can_be_reached_from_the_index_of_the_documentation() -> None:
