@@ -3,10 +3,8 @@
  * is session.ts's to know, and what they run serving.ts's.
  */
 
-import { AsyncResource } from "node:async_hooks";
-
 import type { Signal } from "./abort_signal";
-import { beingServed, type CurrentCall } from "./current_call";
+import { beingServed, type CurrentCall, newContext } from "./current_call";
 import { type BridgeError, CallTimeout, Cancelled, type ErrorMap } from "./errors";
 import type { Meta } from "./meta";
 import type { Value } from "./value_types";
@@ -67,9 +65,9 @@ export class ServedCall implements CurrentCall {
   private controller: AbortController | undefined;
   private reason: Error | undefined;
   /** A context of the call's own: what its function puts into an AsyncLocalStorage is seen by nobody else. */
-  private readonly context = new AsyncResource("SERVEDCALL", { requireManualDestroy: true });
+  private readonly context = newContext();
 
-  /** `parent`: the call that was being served when the call around this one was made. To be made outside of any call. */
+  /** `parent`: the call that was being served when the call around this one was made. */
   constructor(
     readonly session: AnsweringSession,
     readonly id: number,
@@ -134,8 +132,10 @@ export class ServedCall implements CurrentCall {
   }
 }
 
+/** To be run in the call's own context: there is nothing in it to be restored. */
 function runAs<A extends readonly unknown[], R>(call: ServedCall, body: (...args: A) => R, args: A): R {
-  return beingServed.run(call, body, ...args);
+  beingServed.enterWith(call);
+  return body(...args);
 }
 
 /** What of a call is inherited by the calls made while serving it; undefined outside of a call, or after its answer. */

@@ -172,10 +172,14 @@ class Client:
             current = current_call()
             if current is not None and self._leads_to(current):
                 return current.connection.call_with(method, args, timeout, traceparent)
+        connection: Connection | None
         try:
             # Atomic, so the usual case needs no lock.
             connection = self._idle.pop()
         except IndexError:
+            connection = None
+        if connection is None:
+            # Not in the handler above: what it raises has nothing to do with an empty list.
             connection = self._lease(method, timeout)
         connection.owner = get_ident()
         try:
@@ -392,7 +396,8 @@ class Client:
 
     def release(self, connection: Connection) -> None:
         """Give a connection back."""
-        if self._closed or connection.closed:
+        # As connection.closed tells, without the call of a property.
+        if self._closed or connection.link.ended is not None:
             self.discard(connection)
             return
         self._idle.append(connection)

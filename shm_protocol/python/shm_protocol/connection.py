@@ -54,7 +54,8 @@ class Connection:
     after close() and in a forked child; and RuntimeError when another thread than the owner uses it.
 
     transport: "shm" or "socket". role: "client" or "worker". peer: what the other side said of itself. path: the
-    acceptor's socket. served: requests and notifications started here. closed: it has ended or been closed.
+    acceptor's socket. served: requests and notifications started here. closed: it has ended or been closed. link: for
+    the library only.
     """
 
     def __init__(
@@ -73,12 +74,12 @@ class Connection:
         self.path: Final = path
         self.owner = get_ident()
         unrelated: Unrelated = "served" if serve_unrelated else "refused" if role == "client" else "queued"
-        self._link: Final = Link(transport, unrelated, whose)
-        self._serving: Final = Serving(self._link, exposed, self)
+        self.link: Final = Link(transport, unrelated, whose)
+        self._serving: Final = Serving(self.link, exposed, self)
         self._exposed: Final = exposed
         self._transport: Final = transport
-        self._session: Final = self._link.session
-        self._direct: Final = self._link.direct
+        self._session: Final = self.link.session
+        self._direct: Final = self.link.direct
         self._call_directly: Final = self._direct.call
         self._count_call: Final = transport.count_call
         self._is_busy = False  # as the program says
@@ -108,12 +109,14 @@ class Connection:
     def call_with(self, method: str, args: Sequence[Any], timeout: float | None, traceparent: str | None) -> Any:
         """The same as call, with the arguments in a sequence, and for a caller that knows it is the owner."""
         call_id = 0
-        if timeout is not None and traceparent is None and self._serving.current is None and self._link.clear:
-            call_id = self._session.reserve_id()
+        if timeout is not None and traceparent is None and self._serving.current is None and self.link.clear:
+            session = self._session
+            session.last_id += 1
+            call_id = session.last_id
             try:
                 answer = self._call_directly(call_id, method, args, timeout, timeout is not DEFAULT_TIMEOUT_S)
             except BaseException as error:
-                self._link.clear = not self._transport.sending
+                self.link.clear = not self._transport.sending
                 self.abandon(call_id, method, error, was_sent=self._direct.sent == call_id)
                 raise
             if type(answer) is not Unfinished:
@@ -125,7 +128,7 @@ class Connection:
     def _finish_call(self, call_id: int, method: str, unfinished: Unfinished, seconds: float) -> Any:
         """Go on with what was called directly: it waits, or something else has come than its answer."""
         try:
-            self._link.clear = not self._transport.sending
+            self.link.clear = not self._transport.sending
             call = self._session.track(call_id, method)
             self._wait_for(call, unfinished.began + seconds, seconds, unfinished.message)
         except BaseException as error:
@@ -147,7 +150,7 @@ class Connection:
         was_sent = False
         try:
             call = self._session.track(call_id, method)
-            self._link.post(message)
+            self.link.post(message)
             was_sent = True
             self._wait_for(call, began + seconds, seconds)
         except BaseException as error:
@@ -207,7 +210,7 @@ class Connection:
         call_id, message = self._session.start(method, args, meta)
         try:
             call = self._session.track(call_id, method, credit)
-            self._link.post(message)
+            self.link.post(message)
         except BaseException as error:
             self.abandon(call_id, method, error)
             raise
@@ -232,7 +235,7 @@ class Connection:
         self._flush_before(method, deadline)
         message = frames.encode_notification(self._session.encoder, method, args, meta or None)
         try:
-            self._link.post(message)
+            self.link.post(message)
         except BridgeError as error:
             self.end_for(error)
             raise
@@ -253,7 +256,7 @@ class Connection:
         if self.closed:
             return
         try:
-            self._link.name(names, is_owner=self.owner == get_ident())
+            self.link.name(names, is_owner=self.owner == get_ident())
         except BridgeError as error:
             # What is exposed stays so; whoever uses the connection next is told of its end.
             self.end_for(error)
@@ -266,7 +269,7 @@ class Connection:
                 self._advance(math.inf)
                 continue
             try:
-                message = self._link.receive(_NO_LIMIT_NS)
+                message = self.link.receive(_NO_LIMIT_NS)
                 if message is not None:
                     self._serve_first(message)
             except BridgeError as error:
@@ -278,7 +281,7 @@ class Connection:
         PeerGone when the connection ends first.
         """
         self.require_owner()
-        receive, wake_fd = self._link.receive_or_wake, wake.fileno()
+        receive, wake_fd = self.link.receive_or_wake, wake.fileno()
         while not wake.is_set:
             if not self._is_quiet():
                 self._advance(monotonic() + WAKE_LOOK_S)
@@ -298,7 +301,7 @@ class Connection:
         peer has left and nothing of its was left to serve.
         """
         self.require_owner()
-        serving, link = self._serving, self._link
+        serving, link = self._serving, self.link
         before = serving.served
         try:
             for _ in range(MAX_SERVE_READY):
@@ -324,7 +327,7 @@ class Connection:
 
     def _serve_one(self, has_read: bool) -> bool:
         """One step of serve_ready where there is more than one thing to do. False: there is nothing more."""
-        link = self._link
+        link = self.link
         if not link.flush():
             # Full: what has arrived is read, so that the peer can go on, but not started.
             if not link.read_ahead() and link.peer_left:
@@ -345,7 +348,7 @@ class Connection:
         """
         self.require_owner()
         try:
-            return self._link.poll()
+            return self.link.poll()
         except BridgeError as error:
             self.end_for(error)
             raise
@@ -353,7 +356,7 @@ class Connection:
     def park(self) -> bool:
         """Park at once, without polling first. False: there is something to serve, and it is not parked."""
         self.require_owner()
-        return self._link.park()
+        return self.link.park()
 
     def unpark(self) -> None:
         """Be awake again after fileno() became readable. Does not raise PeerGone: serve_ready does, when all is
@@ -361,7 +364,7 @@ class Connection:
         """
         self.require_owner()
         try:
-            self._link.unpark()
+            self.link.unpark()
         except BridgeError as error:
             self.end_for(error)
             raise
@@ -392,11 +395,11 @@ class Connection:
         self.require_owner()
         deadline = monotonic() + seconds
         try:
-            self._link.begin_to_leave()
+            self.link.begin_to_leave()
         except BridgeError as error:
             self.end_for(error)
             raise
-        while not self._link.has_served_all():
+        while not self.link.has_served_all():
             if not self._advance(deadline):
                 raise CallTimeout(f"{self!r} was still serving {seconds:g} s after it began to leave")
 
@@ -410,7 +413,7 @@ class Connection:
     @property
     def closed(self) -> bool:
         """Whether it has ended or been closed."""
-        return self._link.ended is not None
+        return self.link.ended is not None
 
     @property
     def served(self) -> int:
@@ -450,7 +453,7 @@ class Connection:
 
     def after_fork_in_child(self) -> None:
         """See forks.py."""
-        self._link.end_in_child()
+        self.link.end_in_child()
 
     # What a stream needs of its connection. Whatever raises and is no answer to a call goes through end_for or abandon.
 
@@ -474,7 +477,7 @@ class Connection:
     def grant(self, call: PendingCall, items: int) -> None:
         """Let the peer send more items of a stream."""
         try:
-            self._link.post(self._session.grant(call, items))
+            self.link.post(self._session.grant(call, items))
         except BridgeError as error:
             # The items that have come are still given out; the error follows them.
             self.end_for(error)
@@ -482,7 +485,7 @@ class Connection:
     def give_up(self, call: PendingCall) -> None:
         """Want the answer no more, and tell the peer, unless there is one already."""
         try:
-            self._link.forget(call)
+            self.link.forget(call)
         except BridgeError as error:
             self.end_for(error)
             raise
@@ -505,7 +508,7 @@ class Connection:
         if not self.closed:
             cancel = self._session.forget(call_id)
             if was_sent:
-                self._link.post(cancel)
+                self.link.post(cancel)
         if isinstance(error, PeerGone | ConnectionClosed):
             raise type(error)(f"{method}: {error}") from error
 
@@ -546,7 +549,7 @@ class Connection:
 
     def _flush_before(self, method: str, deadline: float) -> None:
         try:
-            self._link.flush_before(method, deadline)
+            self.link.flush_before(method, deadline)
         except BridgeError as error:
             self.end_for(error)
             raise
@@ -554,7 +557,7 @@ class Connection:
     def _is_quiet(self) -> bool:
         """Nothing is under way: what arrives next is all there is to do."""
         session = self._session
-        return self._link.clear and not (
+        return self.link.clear and not (
             session.queue or session.flowing or session.replies or session.waiting or self._serving.depth
         )
 
@@ -563,7 +566,7 @@ class Connection:
         usual case, without any of the general machinery. False: it is received, and has its turn.
         """
         try:
-            ahead = self._link.try_receive()
+            ahead = self.link.try_receive()
         except PeerGone:
             # A later look raises again.
             ahead = None
@@ -589,16 +592,16 @@ class Connection:
                 session.expire()
             left = deadline - monotonic()
             if left <= 0:
-                self._link.look()
+                self.link.look()
                 return False
-            if not self._link.flush():
+            if not self.link.flush():
                 if not self._transport.wait(to_ns(left)):
                     return False
-                self._link.read_ahead()
+                self.link.read_ahead()
                 return True
             if not session.has_work():
                 expires_in = session.next_expiry - monotonic()
-                message = self._link.receive(to_ns(min(left, expires_in)))
+                message = self.link.receive(to_ns(min(left, expires_in)))
                 if message is None:
                     return expires_in < left
                 session.receive(message)
@@ -606,7 +609,7 @@ class Connection:
                     return True
             # What has arrived since may be the answer waited for, or cancel what is queued: look before starting
             # anything.
-            self._link.look()
+            self.link.look()
             if waiting is None or not (waiting.done or waiting.items):
                 self._serving.start_next()
             return True
@@ -617,7 +620,7 @@ class Connection:
     def _end(self, reason: BridgeError) -> None:
         if self.closed:
             return
-        streams = self._link.end(reason)
+        streams = self.link.end(reason)
         if isinstance(reason, ProtocolError):
             log_plainly(logging.ERROR, "%r ended: %s", self, reason)
         self._serving.close_streams(streams)

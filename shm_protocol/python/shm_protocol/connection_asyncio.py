@@ -59,10 +59,10 @@ class LoopConnection:
         self.peer: Final = peer
         self.path: Final = path
         self.owner = get_ident()
-        self._link: Final = Link(transport, "served", whose)
-        self._serving: Final = LoopServing(self._link, exposed, self)
+        self.link: Final = Link(transport, "served", whose)
+        self._serving: Final = LoopServing(self.link, exposed, self)
         self._transport: Final = transport
-        self._session: Final = self._link.session
+        self._session: Final = self.link.session
         self._is_started = False
         self._has_turn = False  # one is due
         self._watches_room = False
@@ -83,7 +83,7 @@ class LoopConnection:
         self._context.run(self._loop.add_reader, self._descriptor, self._on_readable)
         try:
             # What is exposed is named before whoever has connected goes on.
-            self._link.flush()
+            self.link.flush()
         except BridgeError as error:
             self.end_for(error)
         self.wake_up()
@@ -93,7 +93,7 @@ class LoopConnection:
     def require_usable(self, method: str) -> None:
         """Raise ConnectionClosed after the end and in a forked child, RuntimeError outside of the loop."""
         if self.closed:
-            raise ConnectionClosed(f"{method}: {self._link.ended}")
+            raise ConnectionClosed(f"{method}: {self.link.ended}")
         running = asyncio.get_running_loop()
         if running is not self._loop:
             raise RuntimeError(f"{method}: {self!r} belongs to {self._loop!r} and was used in {running!r}")
@@ -116,7 +116,7 @@ class LoopConnection:
         call_id, message = self._session.start(method, args, meta or None)
         call = self._session.track(call_id, method, credit)
         try:
-            self._link.post(message)
+            self.link.post(message)
         except BaseException as error:
             self._abandon(call_id, method, error)
             raise
@@ -127,7 +127,7 @@ class LoopConnection:
         """Send a notification. Raises EncodeError and MessageTooLarge, and then nothing was sent."""
         message = frames.encode_notification(self._session.encoder, method, args, meta or None)
         try:
-            self._link.post(message)
+            self.link.post(message)
         except BridgeError as error:
             self.end_for(error)
             raise
@@ -139,7 +139,7 @@ class LoopConnection:
             return
         is_owner = self._is_started and self.owner == get_ident()
         try:
-            self._link.name(names, is_owner=is_owner)
+            self.link.name(names, is_owner=is_owner)
         except BridgeError as error:
             # What is exposed stays so; whoever uses the connection next is told of its end.
             self.end_for(error)
@@ -153,7 +153,7 @@ class LoopConnection:
     def grant(self, call: PendingCall, items: int) -> None:
         """Let the peer send more items of a stream."""
         try:
-            self._link.post(self._session.grant(call, items))
+            self.link.post(self._session.grant(call, items))
         except BridgeError as error:
             # The items that have come are still given out; the error follows them.
             self.end_for(error)
@@ -166,7 +166,7 @@ class LoopConnection:
     def give_up(self, call: PendingCall) -> None:
         """Want the answer no more, and tell the peer, unless there is one already."""
         try:
-            self._link.forget(call)
+            self.link.forget(call)
         except BridgeError as error:
             self.end_for(error)
             raise
@@ -185,7 +185,7 @@ class LoopConnection:
         """Return when all that had to wait has been sent. False: the deadline has passed. Raises PeerGone, or
         ConnectionClosed, if the connection ends first.
         """
-        while not self._link.clear:
+        while not self.link.clear:
             if self._loop.time() >= deadline:
                 return False
             future: asyncio.Future[None] = self._loop.create_future()
@@ -205,7 +205,7 @@ class LoopConnection:
         seconds = options.finite_seconds_of(timeout)
         deadline = self._loop.time() + seconds
         try:
-            self._link.begin_to_leave()
+            self.link.begin_to_leave()
         except BridgeError as error:
             self.end_for(error)
             raise
@@ -221,15 +221,15 @@ class LoopConnection:
 
     async def wait_closed(self) -> BridgeError:
         """Wait until the connection has ended, and return why."""
-        if self._link.ended is None:
+        if self.link.ended is None:
             future: asyncio.Future[None] = self._loop.create_future()
             self._end_waiters.append(future)
             await future
-        assert self._link.ended is not None
-        return self._link.ended
+        assert self.link.ended is not None
+        return self.link.ended
 
     def _has_served_all(self) -> bool:
-        return not self._serving.tasks and self._link.has_served_all()
+        return not self._serving.tasks and self.link.has_served_all()
 
     # State.
 
@@ -241,7 +241,7 @@ class LoopConnection:
     @property
     def closed(self) -> bool:
         """Whether it has ended or been closed."""
-        return self._link.ended is not None
+        return self.link.ended is not None
 
     @property
     def stats(self) -> dict[str, int]:
@@ -262,7 +262,7 @@ class LoopConnection:
 
     def after_fork_in_child(self) -> None:
         """See forks.py."""
-        self._link.end_in_child()
+        self.link.end_in_child()
 
     # What would stop the loop. A served function may try each, by current_call().connection.
 
@@ -323,7 +323,7 @@ class LoopConnection:
         if self.closed:
             return
         try:
-            self._link.unpark()
+            self.link.unpark()
         except BridgeError as error:
             # If it ended the connection, whoever waits has been told.
             self.end_for(error)
@@ -357,7 +357,7 @@ class LoopConnection:
     def _do_what_there_is(self) -> bool:
         """Send, take and start. False: there is nothing to do until the socket says so."""
         # Where nobody waits for an answer, polling would only keep the processor from others.
-        link = self._link
+        link = self.link
         state = link.poll() if self._session.pending else ("parked" if link.park() else "ready")
         if state == "ready":
             self._serve_some()
@@ -367,7 +367,7 @@ class LoopConnection:
         return state != "parked"
 
     def _serve_some(self) -> None:
-        link = self._link
+        link = self.link
         # Full: what has arrived is read all the same, so that the peer can go on.
         has_read = link.read_ahead(*READ_AHEAD_WHILE_SERVING) if link.flush() else link.read_ahead()
         started = 0
@@ -432,14 +432,14 @@ class LoopConnection:
         if isinstance(error, BridgeError):
             self.end_for(error)
         if not self.closed:
-            self._link.post(self._session.forget(call_id))
+            self.link.post(self._session.forget(call_id))
             self.wake_up()
         if link.ends(error):
             raise ended_for(method, error) from error  # type: ignore[arg-type]  # it is one
 
     def _raise_ended(self, method: str) -> NoReturn:
-        assert self._link.ended is not None
-        raise ended_for(method, self._link.ended)
+        assert self.link.ended is not None
+        raise ended_for(method, self.link.ended)
 
     def _end(self, reason: BridgeError) -> None:
         if self.closed:
@@ -447,7 +447,7 @@ class LoopConnection:
         # Before the descriptor is closed: the next file that is opened may get its number.
         self._loop.remove_reader(self._descriptor)
         self._watch_room(False)
-        streams = self._link.end(reason)
+        streams = self.link.end(reason)
         if isinstance(reason, ProtocolError):
             log_plainly(logging.ERROR, "%r ended: %s", self, reason)
         self._tell_room()

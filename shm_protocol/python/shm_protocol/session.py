@@ -79,6 +79,7 @@ class Session:
         self.waiting: Final[list[int]] = []
         """The calls of ours that are waited for, each made while serving a request of the one before."""
         self.last_id = 0
+        """The id of the last call of ours; whoever makes one by other means counts it up: see start."""
         self.queued_bytes = 0
         self.next_expiry = math.inf
         """When a request in the queue may have to be answered although it was not started: see expire."""
@@ -122,11 +123,6 @@ class Session:
             if self.last_id == last:
                 self.last_id = call_id
                 return call_id, message
-
-    def reserve_id(self) -> int:
-        """An id for a call that is made by other means, and not by another call. If nothing comes of it, see start."""
-        self.last_id += 1
-        return self.last_id
 
     def track(self, call_id: int, method: str, credit: int = 0) -> PendingCall:
         """Keep the call, to be done when its answer has been received. `credit` > 0: it asked for a stream."""

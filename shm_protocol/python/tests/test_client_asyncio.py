@@ -235,10 +235,10 @@ def test_answers_in_another_order_than_asked_find_their_callers(path: Path, tran
         session = connection._session
         while len(session.queue) < 1000:
             assert connection._transport.wait(int(HANG_S * 1e9))
-            connection._link.read_ahead()
+            connection.link.read_ahead()
         for request in [session.take() for _ in range(1000)][::-1]:
             assert request is not None
-            connection._link.post(session.answer(request, request.args[0]))
+            connection.link.post(session.answer(request, request.args[0]))
         with contextlib.suppress(PeerGone):
             connection.serve()
 
@@ -319,7 +319,7 @@ def test_more_calls_than_may_be_outstanding_are_busy_and_the_others_answered(
         connection = acceptor.accept()
         while len(connection._session.queue) < MAX_OUTSTANDING:
             assert connection._transport.wait(int(HANG_S * 1e9))
-            connection._link.read_ahead()
+            connection.link.read_ahead()
         assert asked.wait(HANG_S)
         with contextlib.suppress(PeerGone):
             connection.serve()

@@ -735,7 +735,7 @@ def test_the_responses_of_many_calls_wait_for_room_and_all_arrive(
     for _ in range(30):
         call_id, message = near.start("f.blob", (RING,), None)
         calls.append(near.track(call_id, "f.blob"))
-        ends.near._link.post(message)
+        ends.near.link.post(message)
     ends.serve()
     assert ends.near.call("f.echo", 1) == 1
     while not all(call.done for call in calls):
@@ -914,7 +914,7 @@ def test_a_call_that_ctrl_c_ends_before_it_is_sent_is_not_cancelled(
     def strike(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for part, method in ((ends.near, "_call_directly"), (ends.near._link, "post")):
+    for part, method in ((ends.near, "_call_directly"), (ends.near.link, "post")):
         with monkeypatch.context() as patch:
             patch.setattr(part, method, strike)
             with pytest.raises(KeyboardInterrupt):

@@ -294,7 +294,7 @@ def test_a_request_whose_deadline_passes_while_another_call_waits_is_answered_th
 def test_a_client_refuses_what_none_of_its_calls_waits_for_and_says_why() -> None:
     pair = Pair()
     client, node = Session(2**26, pair.clock, unrelated="refused"), pair.callee
-    client.reserve_id()
+    client.last_id += 1
     outer, _ = client.start("outer", (), None)
     client.track(outer, "outer")
     calls = []
