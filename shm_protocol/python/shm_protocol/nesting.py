@@ -57,7 +57,10 @@ def _left_for_nested(current: ServedCall, method: str, now: float) -> float:
     Its caller waits no longer; and where it did not say how long, who made it wait is bounded all the same.
     """
     if current.nested_until is None:
-        current.nested_until = math.inf if current.wants_stream else now + DEFAULT_TIMEOUT_S
+        bound = math.inf if current.wants_stream else DEFAULT_TIMEOUT_S
+        current.nested_until = now + bound
+        # Not subtracted again: rounded, it can be less than the default, which would be told although nobody asked.
+        return bound
     left = current.nested_until - now
     if left > 0:
         return left

@@ -335,6 +335,17 @@ def test_a_call_is_bounded_by_the_request_it_is_made_for() -> None:
     assert left(stream, 1e6)[1] == 1000.0
 
 
+def test_a_first_call_that_nobody_limited_tells_no_limit_at_whatever_time_it_is_made() -> None:
+    # 995.1 + 30 - 995.1 is less than 30, because there is a power of two between them.
+    times = [995.1, 1000.0, 2020.2]
+    assert min(now + DEFAULT_TIMEOUT_S - now for now in times) < DEFAULT_TIMEOUT_S
+    for now in times:
+        clock = Clock()
+        clock.now = now
+        made = make_meta(ServedCall(1, "f", [], 0), "g", DEFAULT_TIMEOUT_S, None, clock=clock)
+        assert made == ({"chain": ["f"], "within": 1}, DEFAULT_TIMEOUT_S)
+
+
 def test_a_cancelled_request_is_never_started(pair: Pair) -> None:
     call = pair.call("cancelled", "x" * 1000)
     pair.call("next")
