@@ -22,6 +22,8 @@ from release.compiler import Compiler
 from release.platforms import PLATFORMS
 from release.running import Failed, Missing, say
 
+RELEASED: Final = (".whl", ".tar.gz", ".tgz")
+"""What the files of a release end with."""
 COMMANDS: Final = """
 exit codes: 0; 1 something could not be made, or a check failed; 2 bad usage, or a tool is missing; 130 Ctrl-C
 
@@ -39,7 +41,10 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     made.add_argument(
-        "--out", type=Path, default=source.ROOT / "dist", help="where to put it, replaced (default: dist/)"
+        "--out",
+        type=Path,
+        default=source.ROOT / "dist",
+        help="where to put it; an earlier release there is replaced (default: dist/)",
     )
     work = source.ROOT / "build" / "release"
     made.add_argument("--work", type=Path, default=work, help="for what is made on the way (default: build/release)")
@@ -73,6 +78,9 @@ def main(arguments: Sequence[str]) -> int:
         for wheel in wanted:
             print(f"wheel  {wheel.tag}")
         return 0
+    if strange := not_released(asked.out):
+        print(f"error: --out {asked.out}: {strange} is not of a release: give it a folder of its own", file=sys.stderr)
+        return 2
     try:
         make(asked.out.resolve(), asked.work.resolve(), asked.downloads.resolve(), wanted, checked=asked.checked)
     except Missing as missing:
@@ -85,6 +93,13 @@ def main(arguments: Sequence[str]) -> int:
         print("error: stopped by Ctrl-C; nothing is left half made in the output folder", file=sys.stderr)
         return 130
     return 0
+
+
+def not_released(out: Path) -> str:
+    """What is at `out` and would be lost if a release were put there: the name of a file, or ""."""
+    if out.exists() and not out.is_dir():
+        return out.name
+    return next((file.name for file in sorted(out.glob("*")) if not file.name.endswith(RELEASED)), "")
 
 
 def make(out: Path, work: Path, downloads: Path, wanted: list[wheels.Wheel], *, checked: bool) -> None:

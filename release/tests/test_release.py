@@ -11,6 +11,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import pytest
 from consumers import ROOT, NodeProject, Released, make_quickly
 from full import needs_all, within_an_hour
 
@@ -47,6 +48,17 @@ def test_bad_usage_and_a_missing_tool_are_exit_code_2_and_name_it(tmp_path: Path
     done = release("--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), PATH=str(tmp_path))
     assert (done.returncode, "error: git was not found" in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kept", ["out/thesis.odt", "out"])
+def test_a_folder_that_holds_anything_else_is_not_replaced(tmp_path: Path, kept: str) -> None:
+    file = tmp_path / kept
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("years of work")
+    done = release("--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), PATH=str(tmp_path))
+    assert done.returncode == 2
+    assert f"error: --out {tmp_path / 'out'}: {file.name} is not of a release" in done.stderr
+    assert file.read_text() == "years of work"
 
 
 def test_the_compiled_modules_are_those_of_setup_py() -> None:
