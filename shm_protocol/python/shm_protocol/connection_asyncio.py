@@ -435,7 +435,7 @@ class LoopConnection:
             self.link.post(self._session.forget(call_id))
             self.wake_up()
         if link.ends(error):
-            raise ended_for(method, error) from error  # type: ignore[arg-type]  # it is one
+            raise ended_for(method, error) from error
 
     def _raise_ended(self, method: str) -> NoReturn:
         assert self.link.ended is not None

@@ -73,10 +73,10 @@ def functions() -> dict[str, Callable[..., Any]]:
     return {name: decorated.function for name, decorated in list(_decorated.items())}
 
 
-def _add(function: Callable[..., Any], name: str | None) -> None:
+def _add(function: Any, name: str | None) -> None:
     kind = type(function)
     if issubclass(kind, type):
-        raise TypeError(f"expose: {name_of(function)} is a class; expose an instance or its functions")  # type: ignore[arg-type]
+        raise TypeError(f"expose: {name_of(function)} is a class; expose an instance or its functions")
     if not is_function(function):
         raise TypeError(f"expose={shown(function)}: must be a function; @expose(name=...) names its argument")
     path = getattr(function, "__qualname__", None)

@@ -5,6 +5,7 @@ Every error that the bridge raises is a BridgeError with a `code` from this regi
 
 from __future__ import annotations
 
+import functools
 import traceback
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, TypeVar
@@ -242,10 +243,9 @@ def text_of(raised: BaseException) -> str:
 
 def sendable(text: object) -> str:
     """An exact str, without lone surrogates, which no UTF-8 can carry, and not too long. What is no str becomes one."""
-    if not issubclass(type(text), str):
-        text = str(text)
+    words: Any = text if issubclass(type(text), str) else str(text)
     # Not its own methods: it may be of a subclass.
-    encoded = str.encode(text, "utf-8", "backslashreplace")  # type: ignore[arg-type]  # a str, as issubclass says
+    encoded = str.encode(words, "utf-8", "backslashreplace")
     if len(encoded) <= MAX_TEXT_BYTES:
         return encoded.decode()
     half = MAX_TEXT_BYTES // 2
@@ -341,6 +341,6 @@ def _notes_of(raised: BaseException) -> str:
         return ""
     # What is no list may have no end.
     told = notes[:MAX_NOTES] if type(notes) is list else [_attempt(lambda: repr(notes))]
-    lines = [_attempt(lambda note=note: sendable(note)) for note in told]  # type: ignore[misc]
+    lines = [_attempt(functools.partial(sendable, note)) for note in told]
     more = f"[{len(notes) - MAX_NOTES} notes are left out]\n" if type(notes) is list and len(notes) > MAX_NOTES else ""
     return "".join(f"{'<a note that cannot be read>' if line is None else line}\n" for line in lines) + more

@@ -20,7 +20,7 @@ from types import (
     ModuleType,
     WrapperDescriptorType,
 )
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from . import dotted_names, frames
 from .errors import name_of
@@ -55,7 +55,7 @@ _NAMESPACE: Final[Any] = vars(type)["__dict__"]
 _MISSING: Final = object()
 
 
-def functions_of(name: object, value: object) -> list[tuple[str, Function]]:
+def functions_of(name: object, value: Any) -> list[tuple[str, Function]]:
     """What is exposed of `value` under `name`, with its full names. Raises TypeError, ValueError and ImportError."""
     if not isinstance(name, str) or not name:
         raise ValueError(f"expose: {name!r}: a name must be 1 to {frames.MAX_METHOD_BYTES} bytes of UTF-8")
@@ -63,11 +63,11 @@ def functions_of(name: object, value: object) -> list[tuple[str, Function]]:
         value = dotted_names.resolve(name, str.__str__(value))
     kind = type(value)
     if issubclass(kind, ModuleType):
-        found = _of_module(name, value)  # type: ignore[arg-type]  # one, as its type says
+        found = _of_module(name, value)
     elif issubclass(kind, Mapping):
-        found = _of_mapping(name, value)  # type: ignore[arg-type]
+        found = _of_mapping(name, value)
     elif is_function(value):
-        return [(name, value)]  # type: ignore[list-item]
+        return [(name, value)]
     elif issubclass(kind, type):
         raise TypeError(f"expose: {name} is a class; expose an instance or its functions")
     else:
@@ -120,7 +120,7 @@ def _of_object(instance: object) -> dict[str, Function]:
     methods = {name: _bind(static, instance) for name, static in nearest.items() if _is_method(static)}
     for name, value in _fields_of(instance, nearest):
         if is_function(value):
-            methods[name] = value  # type: ignore[assignment]
+            methods[name] = value
         else:
             methods.pop(name, None)
     return {name: method for name, method in methods.items() if not name.startswith("_")}
@@ -163,7 +163,7 @@ def _namespace(kind: type) -> list[tuple[str, object]]:
     return list(_NAMESPACE.__get__(kind).items())
 
 
-def is_function(value: object) -> bool:
+def is_function(value: object) -> TypeGuard[Function]:
     """Whether a value is a function: by its type, or because it says what it wraps."""
     kind = type(value)
     if issubclass(kind, _PLAIN_FUNCTIONS):
@@ -207,9 +207,9 @@ def _bind(static: Any, instance: object) -> Function:
 
 def is_asynchronous(function: Function) -> bool:
     """Whether a call of it gives a coroutine or an asynchronous generator, as far as that shows beforehand."""
-    call = function
+    call: Any = function
     while issubclass(type(call), functools.partial):
-        call = call.func  # type: ignore[attr-defined]
+        call = call.func
     if not issubclass(type(call), (*_PLAIN_FUNCTIONS, type)):
         call = inspect.getattr_static(type(call), "__call__", call)
     return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)

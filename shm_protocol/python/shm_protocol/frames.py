@@ -262,9 +262,9 @@ def _check_call(name: str, method: object, args: object, *meta: object) -> None:
 
 def _fault_of_meta(meta: dict[object, object]) -> str | None:
     if "deadline_ms" in meta:
-        deadline = meta["deadline_ms"]
+        deadline: Any = meta["deadline_ms"]
         # A NaN is not greater than 0 either.
-        if type(deadline) not in (int, float) or not deadline > 0:  # type: ignore[operator]  # a number here
+        if type(deadline) not in (int, float) or not deadline > 0:
             return f"deadline_ms is not a number greater than 0: {_describe(deadline)}"
     if "chain" in meta:
         chain = meta["chain"]

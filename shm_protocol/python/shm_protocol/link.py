@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic
-from typing import Final, Literal
+from typing import Final, Literal, TypeGuard
 
 from .calls import PendingCall, ServedCall
 from .direct_calls import direct_calls
@@ -207,7 +207,7 @@ class Link:
         self.transport.close_in_child(reason)
 
 
-def ends(error: BaseException) -> bool:
+def ends(error: BaseException) -> TypeGuard[BridgeError]:
     """Whether a connection that raised it cannot go on."""
     return isinstance(error, PeerGone | ProtocolError | ConnectionClosed)
 

@@ -241,7 +241,7 @@ class HandlerThreads(Generic[Job]):
                 if job is None:
                     self._lead(me)
                 else:
-                    self._handle_all(me, job)  # type: ignore[arg-type]
+                    self._handle_all(me, job)  # type: ignore[arg-type]  # what _call was given
             except BaseException as error:  # noqa: BLE001  # raised again in the main thread
                 self._end_with(error)
                 return

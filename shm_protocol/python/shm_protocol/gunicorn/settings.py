@@ -270,8 +270,8 @@ _KINDS: Final[tuple[_Kind[Any], ...]] = (
 def _as_of_gunicorn(kind: _Kind[Any]) -> Callable[[], Setting]:
     """gunicorn has a class for each. Once it has been made, each new configuration has the setting."""
     members = {"name": kind.name, "section": SECTION, "desc": kind.about, "validator": kind.validate}
-    made: Any = SettingMeta(kind.name, (Setting,), members)
-    return made  # type: ignore[no-any-return]
+    made: Callable[[], Setting] = SettingMeta(kind.name, (Setting,), members)
+    return made
 
 
 _SETTINGS: Final = {kind.name: _as_of_gunicorn(kind) for kind in _KINDS}
