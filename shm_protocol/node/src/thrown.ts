@@ -20,6 +20,8 @@ const MAX_SHOWN_PROPERTIES = 10_000;
 /** As Node's inspect has it by default. */
 const SHOWN_DEPTH = 2;
 const SHOWN_ELEMENTS = 100;
+/** What a Proxy stands for is looked at by nobody: each way to its keys makes a list of all, and takes a second for 200,000 of them. */
+const A_PROXY = "[Proxy]";
 /** A larger number is not written out, whose digits take a time that grows faster than they do. */
 const MAX_SHOWN_BIGINT = 1n << 4096n;
 
@@ -71,8 +73,12 @@ export function describe(thrown: unknown): string {
   if (typeof thrown === "string") return sendable(thrown);
   // Node keeps what was running on it, which is nobody's business.
   if (types.isPromise(thrown)) return "a promise";
+  if (types.isProxy(thrown)) return A_PROXY;
+  const kind = typeof thrown === "object" ? "an object" : `a ${typeof thrown}`;
   try {
-    if (weigh(thrown, 0) > MAX_SHOWN_PROPERTIES) return `${typeof thrown === "object" ? "an object" : `a ${typeof thrown}`} too large to be shown`;
+    const weight = weigh(thrown, 0);
+    if (Number.isNaN(weight)) return `${kind} that holds a Proxy, which is not shown`;
+    if (weight > MAX_SHOWN_PROPERTIES) return `${kind} too large to be shown`;
     return sendable(inspect(thrown, { depth: SHOWN_DEPTH, maxArrayLength: SHOWN_ELEMENTS }));
   } catch {
     // An object that throws when looked at: its type is all that can be told.
@@ -81,18 +87,19 @@ export function describe(thrown: unknown): string {
 }
 
 /**
- * What showing it takes, in properties, counted no further than the limit. No getter is run, and no trap: of a Proxy, Node shows
- * the target, which nobody else can look at.
+ * What showing it takes, in properties, counted no further than the limit; NaN where there is a Proxy in it, of which Node would show
+ * the target. No getter is run, and no trap.
  * @throws what an object throws when it is looked at
  */
 function weigh(value: unknown, depth: number): number {
   if (typeof value === "bigint") return value > MAX_SHOWN_BIGINT || value < -MAX_SHOWN_BIGINT ? Infinity : 1;
-  if ((typeof value !== "object" && typeof value !== "function") || value === null || types.isProxy(value)) return 1;
-  if (isError(value)) return 1 + textOf(read(value, "stack")).length / SHOWN_ELEMENTS;
-  let weight = 1;
+  if ((typeof value !== "object" && typeof value !== "function") || value === null) return 1;
+  if (types.isProxy(value)) return NaN;
+  if (depth > SHOWN_DEPTH) return 1;
+  let weight = isError(value) ? 1 + textOf(read(value, "stack")).length / SHOWN_ELEMENTS : 1;
   for (const inner of shown(value)) {
-    weight += depth < SHOWN_DEPTH ? weigh(inner, depth + 1) : 1;
-    if (weight > MAX_SHOWN_PROPERTIES) break;
+    weight += weigh(inner, depth + 1);
+    if (!(weight <= MAX_SHOWN_PROPERTIES)) break;
   }
   return weight;
 }

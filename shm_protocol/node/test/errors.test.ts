@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite, test } from "node:test";
+import { inspect } from "node:util";
 
 import * as errors from "../src/errors";
 import { packageRoot } from "./package_root";
@@ -103,11 +104,13 @@ suite("errors in responses", () => {
     const map = new Map(Array.from({ length: 100 }, (_, key) => [key, million]));
     const wide = Object.fromEntries(Array.from({ length: 10_001 }, (_, key) => [`k${key}`, 0]));
     const deepError = { error: Object.assign(new Error("x"), { stack: "y".repeat(2 ** 21) }) };
-    for (const thrown of [million, map, wide, deepError]) {
+    const wideError = { error: Object.assign(new Error("x"), { response: wide }) };
+    for (const thrown of [million, map, wide, deepError, wideError]) {
       assert.equal(errors.errorToMap(thrown).message, "an object too large to be shown");
     }
     assert.equal(errors.errorToMap(2n ** 4097n).message, "a bigint too large to be shown");
     assert.equal(errors.errorToMap(-(2n ** 4097n)).message, "a bigint too large to be shown");
+    assert.equal(errors.errorToMap({ a: { b: { c: 2n ** 4097n } } }).message, "an object too large to be shown");
   });
 
   test("what is thrown is shown where only its elements are many, or its parts hold each other, and runs no code for it", () => {
@@ -118,8 +121,19 @@ suite("errors in responses", () => {
     assert.match(errors.errorToMap(new Uint8Array(2 ** 24)).message, /^Uint8Array\(16777216\) \[/);
     assert.match(errors.errorToMap(Array<number>(2 ** 20).fill(7)).message, /1048476 more items/);
     assert.match(errors.errorToMap(new String("x".repeat(2 ** 20))).message, /^\[String: 'xxx/);
-    const traps = new Proxy({ a: 1 }, { ownKeys: () => assert.fail("a trap ran"), get: () => assert.fail("a trap ran") });
-    assert.equal(errors.errorToMap({ traps }).message, "{ traps: { a: 1 } }");
     assert.equal(errors.errorToMap({ get now() { return assert.fail("a getter ran"); } }).message, "{ now: [Getter] }");
+  });
+
+  test("what a Proxy stands for is not shown, wherever it is, and none of its traps for keys is run", () => {
+    const ran = (): never => assert.fail("a trap ran");
+    // Showing it would fail the test as well.
+    const target = Object.defineProperty({}, inspect.custom, { get: ran });
+    const proxy = new Proxy(target, { ownKeys: ran, getOwnPropertyDescriptor: ran });
+    assert.equal(errors.errorToMap(proxy).message, "[Proxy]");
+    assert.equal(errors.errorToMap(new Proxy(ran, {})).message, "[Proxy]");
+    for (const thrown of [{ a: proxy }, [[[proxy]]], new Map([[proxy, 1]]), new Set([proxy]), { e: Object.assign(new Error("x"), { proxy }) }]) {
+      assert.equal(errors.errorToMap(thrown).message, "an object that holds a Proxy, which is not shown");
+    }
+    assert.match(String(errors.errorToMap(new Error("outer", { cause: proxy })).stack), /\nCaused by: \[Proxy\]$/);
   });
 });
