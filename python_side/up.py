@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import shm_protocol
-from shm_protocol.cli import node_command, ports
+from shm_protocol.cli import node_command, ports, standard_streams
 from shm_protocol.cli.node_command import CannotRunNode
 from shm_protocol.cli.run import check_nobody_listens
 from shm_protocol.cli.side import Program
@@ -132,6 +132,7 @@ def programs(node: Address, python: Address) -> tuple[Program, Program]:
 
 def main() -> int:
     """Exit code 0 after Ctrl-C or SIGTERM, 1 with the reason when the two sides do not run."""
+    standard_streams.open_closed()
     try:
         # The library's own, before anything is started: both sides would only end with the same.
         library_settings = shm_protocol.config.read_settings()
@@ -143,12 +144,15 @@ def main() -> int:
             supervisor = Supervisor(programs(node, python), output, signals, restart=True)
             supervisor.run(lambda: output.write_text(READY.format(node=node.url, python=python.url)))
     except SideFailed as failed:
-        print(f"up: {failed.told()}", file=sys.stderr)
+        standard_streams.complain(f"up: {failed.told()}\n")
         return 1
     except (UpError, CannotRunNode, settings.SettingError, shm_protocol.ConfigError) as error:
-        print(f"up: {error}", file=sys.stderr)
+        standard_streams.complain(f"up: {error}\n")
         return 1
     output.say("both sides have ended")
+    if output.failure:
+        standard_streams.complain(f"up: {output.failure}\n")
+        return 1
     return 0
 
 

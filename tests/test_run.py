@@ -364,6 +364,35 @@ def test_where_nobody_reads_any_more_the_run_ends(project: Project) -> None:
     assert list(project.runtime.iterdir()) == []
 
 
+def test_top_ends_where_nobody_reads_any_more(project: Project) -> None:
+    project.run_and_wait("--node", "server.js")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shm_protocol", "top", "--interval", "0.01"],
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        assert "node.sock" in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.wait(HANG_S) == 0
+
+
+def test_a_run_without_a_stdout_serves_all_the_same(project: Project) -> None:
+    with subprocess.Popen(
+        [*RUN, "--node", "server.js"], cwd=project.folder, env=project.environment, preexec_fn=lambda: os.close(1)
+    ) as process:
+        until(lambda: bool(list(project.runtime.glob("*/node.sock"))) or process.poll() is not None, lambda: "up")
+        process.terminate()
+        assert process.wait(HANG_S) == 0
+    assert list(project.runtime.iterdir()) == []
+
+
 def test_a_port_that_is_taken_is_named_with_who_has_it(project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -10,6 +10,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +18,10 @@ from .. import config, handshake
 from ..client import DEFAULT_MAX_CONNECTIONS
 from ..config import ConfigError, Settings
 from ..errors import BridgeError
-from . import colours, doctor, project_directory, run, top_table
+from . import colours, doctor, project_directory, run, standard_streams, top_table
 from .doctor import Finding, Options, Status
 from .printable import printable
+from .standard_streams import CannotWrite, ReaderGone
 from .top import Watch
 
 ABOUT_RUN: Final = """\
@@ -41,7 +43,8 @@ this folder; SHM_POLYGLOT_DIR wins.
 
 AFTER_RUN: Final = """\
 exit code:
-  0  ended by Ctrl-C, SIGTERM or SIGHUP; with --no-restart also if a side ended with 0
+  0  ended by Ctrl-C, SIGTERM or SIGHUP, or because nobody reads the output any more; with --no-restart also if a
+     side ended with 0
   1  a side could not be started, ended, or did not stay up: the reason is printed
   2  the arguments or the settings are wrong
 """
@@ -111,7 +114,7 @@ the output is not a terminal, the tables are printed one after another, with all
               spin_budget_us; null over the socket transport
 
 exit code:
-  0  ended by q, Ctrl-C or --count
+  0  ended by q, Ctrl-C or --count, or because nobody reads the output any more
   1  nobody listens, the peer went away or did not answer; on a terminal it is tried again instead
   2  the arguments or the settings are wrong
 """
@@ -124,6 +127,18 @@ INDENT: Final = " " * 25
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`, by default those of the program; returns the exit code."""
+    standard_streams.open_closed()
+    try:
+        return _main(arguments)
+    except ReaderGone:
+        # It has seen enough.
+        return 0
+    except CannotWrite as error:
+        standard_streams.complain(f"shm-polyglot: {error}\n")
+        return 1
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="shm-polyglot", description="Looks after the bridge of Python and TypeScript."
     )
@@ -133,7 +148,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_run(commands.add_parser("run", help="run a project's Node and Python sides in the foreground"))
     _add_doctor(commands.add_parser("doctor", help="check what usually goes wrong, and say what to do"))
     _add_top(commands.add_parser("top", help="watch connections, calls and latencies live"))
-    given = parser.parse_args(arguments)
+    try:
+        given = parser.parse_args(arguments)
+    except SystemExit:
+        # After --help, --version, and what is wrong with the arguments.
+        standard_streams.flush()
+        raise
     return {"run": _run, "doctor": _doctor, "top": _top}[given.command](given)
 
 
@@ -234,7 +254,7 @@ def _top(given: argparse.Namespace) -> int:
     try:
         settings = config.read_settings(given.path, environment=project_directory.environment_in(Path()))
     except ConfigError as error:
-        sys.stderr.write(f"shm-polyglot top: {error}\n")
+        standard_streams.complain(f"shm-polyglot top: {error}\n")
         return 2
     watch = Watch(settings)
     try:
@@ -246,10 +266,10 @@ def _top(given: argparse.Namespace) -> int:
         else:
             top_table.print_looks(watch, settings, given.interval, given.count, as_lines=given.json)
     except ConfigError as error:
-        sys.stderr.write(printable(f"shm-polyglot top: {error}") + "\n")
+        standard_streams.complain(printable(f"shm-polyglot top: {error}") + "\n")
         return 2
     except BridgeError as error:
-        sys.stderr.write(printable(f"shm-polyglot top: {error.code}: {error}") + "\n")
+        standard_streams.complain(printable(f"shm-polyglot top: {error.code}: {error}") + "\n")
         return 1
     except KeyboardInterrupt:
         # The way to end what has no end.
@@ -263,7 +283,9 @@ def _doctor(given: argparse.Namespace) -> int:
     options = Options(given.path, given.connections, given.timeout, given.node_project)
     settings, findings = doctor.examine(options, project_directory.environment_in(Path()))
     ok = all(finding.status != "failed" for finding in findings)
-    sys.stdout.write(_as_json(settings, findings, ok=ok) if given.json else _as_text(settings, findings))
+    with suppress(ReaderGone):
+        # Who has read enough of them, as `head` does, still asks for the verdict.
+        standard_streams.write(_as_json(settings, findings, ok=ok) if given.json else _as_text(settings, findings))
     return 0 if ok else 1
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from .. import config
 from ..config import ConfigError
-from . import node_command, ports, probe, project_directory
+from . import node_command, ports, probe, project_directory, standard_streams
 from .node_command import CannotRunNode
 from .printable import printable
 from .side import READY_FD, Program
@@ -77,6 +77,8 @@ def run(options: Options) -> int:
             supervisor = Supervisor(programs, output, signals, restart=options.restart)
             supervisor.run(lambda: output.say(f"{' and '.join(names)} {_verb(names)} up; Ctrl-C ends {_them(names)}"))
             output.say(f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} ended")
+        if output.failure:
+            return _failed(output.failure, 1)
     except SideFailed as failed:
         return _failed(failed.told(), failed.code)
     finally:
@@ -209,5 +211,5 @@ def _them(names: Sequence[str]) -> str:
 
 
 def _failed(message: str, code: int) -> int:
-    sys.stderr.write(printable(f"shm-polyglot run: {message}", keep="\n") + "\n")
+    standard_streams.complain(printable(f"shm-polyglot run: {message}", keep="\n") + "\n")
     return code

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from . import colours
+from . import colours, standard_streams
 
 COLOURS: Final = ("36", "33", "35", "34")
 OWN_COLOUR: Final = "1"
@@ -37,6 +37,8 @@ class Output:
         self._written = 0
         self.is_gone = False
         """Whether nobody reads any more: a pipe that was closed, a terminal that hung up."""
+        self.failure = ""
+        """Why nothing more can be written, where that is nobody's wish."""
 
     @property
     def lines_written(self) -> int:
@@ -65,10 +67,11 @@ class Output:
         try:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
-        except OSError:
+        except OSError as error:
             self.is_gone = True
-            # At the end the interpreter writes what is left, and would fail again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            standard_streams.discard(sys.stdout)
+            if error.errno not in standard_streams.READER_GONE:
+                self.failure = f"stdout cannot be written to: {error.strerror}"
 
 
 class Lines:

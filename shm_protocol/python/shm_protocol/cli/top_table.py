@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from time import sleep
@@ -13,6 +12,7 @@ from typing import Final
 
 from .. import project
 from ..config import Settings
+from . import standard_streams
 from .printable import printable
 from .top import Activity, Line, View, Watch
 
@@ -100,7 +100,9 @@ def as_json(view: View, settings: Settings) -> str:
 
 
 def print_looks(watch: Watch, settings: Settings, interval: float, count: int | None, *, as_lines: bool) -> None:
-    """For a pipe or a file: each look but the first, which has nothing to compare with. Raises what a look does."""
+    """For a pipe or a file: each look but the first, which has nothing to compare with. Raises what a look does, and
+    what standard_streams.write does.
+    """
     # A pipe and a file have no width.
     width = shutil.get_terminal_size(fallback=(1000, 0)).columns
     watch.look()
@@ -109,8 +111,7 @@ def print_looks(watch: Watch, settings: Settings, interval: float, count: int | 
         sleep(interval)
         view = watch.look()
         text = as_json(view, settings) if as_lines else "\n".join((about(view, settings), *table(view, width), ""))
-        sys.stdout.write(printable(text, keep="\n") + "\n")
-        sys.stdout.flush()
+        standard_streams.write(printable(text, keep="\n") + "\n")
         printed += 1
 
 
