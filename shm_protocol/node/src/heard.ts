@@ -1,6 +1,10 @@
-/** Promises that nobody awaits: by default a rejection that nobody has heard of ends the process. */
+/** Promises that nobody awaits, and emitters that nobody listens to: by default, what goes wrong with either ends the process. */
 
+import { EventEmitter } from "node:events";
 import { types } from "node:util";
+
+/** Told of what goes wrong with something that nobody wants. */
+export type Report = (error: unknown) => void;
 
 /**
  * Hear of a promise's rejection, whatever the promise is, so that it ends nothing; whoever awaits it does so as before. A
@@ -60,26 +64,48 @@ function disregard(promise: Promise<unknown>): void {
   process.emit = filtered as typeof process.emit;
 }
 
+/**
+ * Listen for the errors of an emitter, such as a child process or a server, if nobody does: Node throws those at nobody. A value
+ * that is no emitter is left alone. Never throws.
+ */
+export function hearErrors(value: unknown, report: Report): void {
+  try {
+    if (types.isProxy(value) || !(value instanceof EventEmitter)) return;
+    // By the base class: its own methods may be anything.
+    if (EventEmitter.prototype.listenerCount.call(value, "error") === 0) EventEmitter.prototype.on.call(value, "error", report);
+  } catch {
+    // It lets nobody listen.
+  }
+}
+
+/** Both, for what an object of a class holds: it may be in use elsewhere, and goes on. */
+export function hearPartsOf(object: object, report: Report): void {
+  for (const part of valuesOf(object)) {
+    hear(part);
+    hearErrors(part, report);
+  }
+}
+
 /** So many parts of a value are looked at, and so deep. */
 export const MAX_LOOKED_AT = 65_536;
 export const MAX_LEVELS = 500;
 
 /**
- * Hear of the promises in what a function threw: what it is, its data, causes and members, and whatever else it holds, also
- * within plain objects, arrays, maps and sets. No getter runs. Never throws.
+ * Hear of the promises and emitters in what a function threw: what it is, its data, causes and members, and whatever else it
+ * holds, also within plain objects, arrays, maps and sets. No getter runs. Never throws.
  */
-export function hearWithin(thrown: unknown): void {
+export function hearWithin(thrown: unknown, report: Report): void {
   const seen = new Set<unknown>();
   const look = (part: unknown, level: number): void => {
     if (typeof part !== "object" || part === null || seen.size >= MAX_LOOKED_AT || seen.has(part)) return;
     seen.add(part);
     hear(part);
+    hearErrors(part, report);
     try {
       if (types.isNativeError(part) || isPlain(part)) {
         if (level < MAX_LEVELS) for (const inner of partsOf(part)) look(inner, level + 1);
       } else {
-        // It may be in use elsewhere.
-        valuesOf(part).forEach(hear);
+        hearPartsOf(part, report);
       }
     } catch {
       // A proxy that lets nobody look.
@@ -97,9 +123,15 @@ export function isPlain(value: object): boolean {
 
 /** What a value holds, without running a getter of its. */
 export function partsOf(value: object): unknown[] {
-  if (types.isMap(value)) return [...Map.prototype.keys.call(value), ...Map.prototype.values.call(value), ...valuesOf(value)];
-  if (types.isSet(value)) return [...Set.prototype.values.call(value), ...valuesOf(value)];
+  if (types.isMap(value)) return [...first(Map.prototype.keys.call(value)), ...first(Map.prototype.values.call(value)), ...valuesOf(value)];
+  if (types.isSet(value)) return [...first(Set.prototype.values.call(value)), ...valuesOf(value)];
   return valuesOf(value);
+}
+
+function first(parts: IterableIterator<unknown>): unknown[] {
+  const found: unknown[] = [];
+  for (const part of parts) if (found.push(part) === MAX_LOOKED_AT) break;
+  return found;
 }
 
 export function valuesOf(value: object): unknown[] {
@@ -108,7 +140,8 @@ export function valuesOf(value: object): unknown[] {
   if (Array.isArray(value) && value.length > MAX_LOOKED_AT) {
     return Array.from({ length: MAX_LOOKED_AT }, (_, index) => Object.getOwnPropertyDescriptor(value, index)?.value as unknown);
   }
-  // Of an error also what is not enumerable, such as its cause; but its stack, which an application's code may write.
-  const keys = types.isNativeError(value) ? Object.getOwnPropertyNames(value).filter((key) => key !== "stack") : Object.keys(value);
+  // Also what is not enumerable, such as an error's cause; but not its stack, which an application's code may write.
+  const unread = types.isNativeError(value) ? "stack" : Array.isArray(value) ? "length" : undefined;
+  const keys = Reflect.ownKeys(value).filter((key) => key !== unread);
   return keys.slice(0, MAX_LOOKED_AT).map((key) => Object.getOwnPropertyDescriptor(value, key)?.value as unknown);
 }

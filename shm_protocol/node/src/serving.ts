@@ -164,7 +164,7 @@ export class Serving implements CallTaker {
 
   /** Answer with what the function threw. Never throws. */
   private answerThrown(call: ServedCall, thrown: unknown): void {
-    hearWithin(thrown);
+    hearWithin(thrown, this.reportDropped(call));
     call.session.finish(call);
     // Nobody else takes what cannot be sent: a promise or a stream, itself or as an error's data.
     discard(thrown, this.reportDropped(call));

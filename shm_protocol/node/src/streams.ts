@@ -1,12 +1,13 @@
 /** A stream's two ends: the items at their caller, and what an exposed function gives at the side that serves. */
 
+import { EventEmitter } from "node:events";
 import { Dir } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { types } from "node:util";
 
 import type { ServedCall } from "./calls";
 import { ProtocolError } from "./errors";
-import { hear, hearWithin, isPlain, MAX_LEVELS, MAX_LOOKED_AT, partsOf, valuesOf } from "./heard";
+import { hear, hearErrors, hearPartsOf, hearWithin, isPlain, MAX_LEVELS, MAX_LOOKED_AT, partsOf, type Report } from "./heard";
 import type { Value } from "./value_types";
 
 /** The items of a stream as they come. Leaving a `for await` early, or `return()`, tells the peer to stop. */
@@ -127,9 +128,6 @@ export class ValueStream implements AsyncIterableIterator<Value> {
 /** A stream lets others have a turn after this many items. */
 const ITEMS_PER_TURN = 64;
 
-/** Told of what goes wrong while something that nobody wants is let go of. */
-export type Report = (error: unknown) => void;
-
 /** What there may be on an object that gives items; nothing of it is certain before it has been looked at. */
 interface Streamlike {
   next?: unknown;
@@ -139,6 +137,9 @@ interface Streamlike {
   on?: unknown;
   cancel?: unknown;
   getReader?: unknown;
+  fd?: unknown;
+  readLines?: unknown;
+  close?: unknown;
   [Symbol.iterator]?: unknown;
   [Symbol.asyncIterator]?: unknown;
 }
@@ -156,6 +157,11 @@ export function isStream(value: unknown): value is object {
 /** A stream of Node's, readable or not: with `error` events, which end the process where nobody listens. */
 function isNodeStream(object: Streamlike): object is { destroy: Method; on: Method } {
   return typeof object.destroy === "function" && typeof object.on === "function" && typeof object.pipe === "function";
+}
+
+/** What `open` of node:fs/promises gives; its class is nowhere to be had. */
+function isFileHandle(object: Streamlike): object is { close: Method } {
+  return typeof object.readLines === "function" && typeof object.close === "function" && typeof object.fd === "number";
 }
 
 /** A ReadableStream of the web's. */
@@ -277,8 +283,8 @@ function isCancelled(call: ServedCall): boolean {
 
 /**
  * Let go of a result that nobody takes: of a stream, an iterator or a promise, also within plain objects, arrays, maps and
- * sets. A stream left alone keeps its descriptor, and ends the process when it fails; so does a promise. No getter runs. An
- * object of a class may be in use elsewhere: of what it holds only promises are heard.
+ * sets. A stream left alone keeps its descriptor, and ends the process when it fails; so does a promise, or an emitter such as
+ * a child process. No getter runs. An object of a class may be in use elsewhere: what it holds is heard, and goes on.
  */
 export function discard(value: unknown, report: Report): void {
   let left = MAX_LOOKED_AT;
@@ -286,9 +292,11 @@ export function discard(value: unknown, report: Report): void {
     if (typeof part !== "object" || part === null || left-- <= 0) return;
     // One part that throws, such as a proxy, keeps no other from being let go of.
     attempt(report, () => {
-      if (discardOne(part, level === 0, report) || level === MAX_LEVELS) return;
-      if (!isPlain(part)) valuesOf(part).forEach(hear);
-      else for (const inner of partsOf(part)) look(inner, level + 1);
+      hearErrors(part, report);
+      const isLetGo = discardOne(part, level === 0, report);
+      // Also of what has been let go of: what reads a file line by line holds the file's stream, and does not listen to it.
+      if (!isPlain(part)) hearPartsOf(part, report);
+      else if (!isLetGo && level < MAX_LEVELS) for (const inner of partsOf(part)) look(inner, level + 1);
     });
   };
   look(value, 0);
@@ -299,7 +307,7 @@ function discardOne(value: object, isWhole: boolean, report: Report): boolean {
   if (types.isPromise(value)) {
     hear(value);
     void Promise.prototype.then.call(value, (result) => { discard(result, report); }, (error: unknown) => {
-      hearWithin(error);
+      hearWithin(error, report);
       report(error);
     });
     return true;
@@ -308,12 +316,15 @@ function discardOne(value: object, isWhole: boolean, report: Report): boolean {
   if (!isWhole && isPlain(value)) return false;
   const object = value as Streamlike;
   if (isNodeStream(object)) {
-    object.on("error", report);
+    // One of another make than Node's own; those have been listened to.
+    if (!(value instanceof EventEmitter)) object.on("error", report);
     if (isStream(object)) object.destroy();
   } else if (isWebStream(object)) {
     attempt(report, () => object.cancel());
   } else if (value instanceof Dir) {
     attempt(report, () => value.close());
+  } else if (isFileHandle(object)) {
+    attempt(report, () => object.close());
   } else if (typeof object.return === "function" && isStream(object)) {
     attempt(report, () => giveBack(object));
   } else if (isWhole && isStream(object)) {

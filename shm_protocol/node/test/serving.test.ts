@@ -1,10 +1,15 @@
 import assert from "node:assert/strict";
 import { AsyncLocalStorage } from "node:async_hooks";
+import { spawn } from "node:child_process";
+import { EventEmitter } from "node:events";
 import { createReadStream, createWriteStream, readdirSync, type ReadStream, type WriteStream } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { suite, test } from "node:test";
 import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import vm from "node:vm";
+import { Worker } from "node:worker_threads";
 
 import { callBeingServed } from "../src/calls";
 import { currentCall } from "../src/current_call";
@@ -359,6 +364,8 @@ suite("what nobody takes is let go of", () => {
       () => new Proxy({ a: rejected(), b: rejected(), c: [rejected()] }, {}),
       () => [everyTrapThrows({}), rejected(), { a: rejected() }],
       () => new Map([[rejected(), rejected()]]),
+      () => ({ [Symbol("hidden")]: rejected(), f: () => 1 }),
+      () => Object.defineProperty({ f: () => 1 }, "hidden", { value: rejected() }),
       () => Array.from({ length: 100 }).reduce<unknown>((inner) => [inner, rejected()], rejected()),
       // What is thrown, and what it holds.
       () => { throw rejected(); }, // eslint-disable-line @typescript-eslint/only-throw-error
@@ -397,6 +404,61 @@ suite("what nobody takes is let go of", () => {
     }
     // The runner fails a test in which a rejection, or a stream's error, stays unheard.
     await sleep(10);
+  });
+
+  test("an emitter whose error nobody listens to ends nothing, in whatever a function gives or throws, and the log tells of it", async () => {
+    const missing = "/nonexistent/program";
+    const raise = (thrown: unknown): never => { throw thrown; };
+    const late = (): EventEmitter => {
+      const emitter = new EventEmitter();
+      setTimeout(() => emitter.emit("error", new Error(`late ${missing}`)), 5);
+      return emitter;
+    };
+    for (const give of [
+      () => spawn(missing),
+      () => ({ child: spawn(missing) }),
+      () => new Map([["child", [spawn(missing)]]]),
+      () => new (class { readonly child = spawn(missing); })(),
+      () => Object.assign(new (class { readonly job = 1; })(), { [Symbol("child")]: spawn(missing) }),
+      () => createInterface({ input: createReadStream(missing) }),
+      () => new Worker(`throw new Error("late ${missing}")`, { eval: true }),
+      () => Promise.resolve(late()),
+      () => ({ late: Promise.resolve(late()), never: new Set() }),
+      () => raise(late()),
+      () => raise(Object.assign(new Error("carries"), { data: { emitter: late() } })),
+      () => raise(Object.assign(new Error("carries"), { child: spawn(missing) })),
+      () => Promise.resolve().then(() => raise(new Error("carries", { cause: late() }))),
+    ]) {
+      const { call, pair } = await tried(give);
+      assert.ok(call.error instanceof EncodeError || call.error instanceof RemoteError, String(call.error));
+      const isTold = (): boolean =>
+        pair.far.log.lines.some(({ message, fields }) => message.includes("nobody takes") && String(fields["error"]).includes(missing));
+      while (!isTold()) await sleep(1);
+    }
+  });
+
+  test("an emitter that somebody listens to is left to them", async () => {
+    const emitter = new EventEmitter();
+    const heard: unknown[] = [];
+    emitter.on("error", (error) => heard.push(error));
+    const { pair } = await tried(() => emitter);
+    assert.equal(emitter.listenerCount("error"), 1);
+    emitter.emit("error", "theirs");
+    assert.deepEqual(heard, ["theirs"]);
+    assert.ok(!pair.far.log.lines.some(({ message }) => message.includes("nobody takes")));
+  });
+
+  test("a file that was opened and that nobody takes is closed", async () => {
+    const handles: FileHandle[] = [];
+    const opened = async (): Promise<FileHandle> => {
+      const handle = await open(__filename);
+      handles.push(handle);
+      return handle;
+    };
+    const pair = new Pair({}, { f: opened, within: async () => ({ file: await opened() }) });
+    const calls = ["f", "within"].map((name) => outcome(pair.near.session.call(name, [], FOREVER)));
+    while (calls.some(({ error }) => error === undefined) || handles.some(({ fd }) => fd >= 0)) await pair.run();
+    for (const { error } of calls) assert.ok(error instanceof EncodeError, String(error));
   });
 
   test("a stream that comes after its caller has gone is closed", async () => {
