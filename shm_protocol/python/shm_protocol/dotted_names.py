@@ -42,11 +42,11 @@ def _import(name: str, module_name: str) -> object:
         if is_interrupt(failed):
             raise
         what = f"expose: {name}: the module {module_name!r} cannot be imported"
-        raise ImportError(f"{what}: {_told(failed)}{_hint(module_name, failed)}", name=module_name) from failed
+        raise ImportError(f"{what}: {told(failed)}{_hint(module_name, failed)}", name=module_name) from failed
 
 
-def _told(failed: BaseException) -> str:
-    """What was raised, and where: the file and the line."""
+def told(failed: BaseException) -> str:
+    """What was raised by something of the program's, and where: the file and the line."""
     text = text_of(failed)
     if issubclass(type(failed), SyntaxError):
         # Its text ends in "(ml.py, line 3)", without the folder.
@@ -86,4 +86,4 @@ def _attribute(name: str, dotted: str, holder: object, part: str) -> object:
     except BaseException as failed:
         if is_interrupt(failed):
             raise
-        raise ImportError(f"expose: {name}: {dotted!r} has nothing of the name {part!r}: {_told(failed)}") from failed
+        raise ImportError(f"expose: {name}: {dotted!r} has nothing of the name {part!r}: {told(failed)}") from failed

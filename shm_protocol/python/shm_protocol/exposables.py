@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from importlib import util
 from types import (
     BuiltinFunctionType,
     ClassMethodDescriptorType,
@@ -20,18 +21,20 @@ from types import (
     ModuleType,
     WrapperDescriptorType,
 )
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, TypeGuard, TypeVar
 
 from . import dotted_names, frames
 from .errors import name_of
 from .exits import is_interrupt
+from .options import shown
 
 Function = Callable[..., Any]
+T = TypeVar("T")
 
 Exposables = Mapping[str, object]
 """By name: a module, a mapping of functions, a function, or an object whose public methods are meant; or a string that
-names one of them, "myapp.ml" or "myapp.ml:model", which is imported. Of a module its own public functions are meant, or
-those that it lists in `__all__`, wherever they come from.
+names one of them, "myapp.ml" or "myapp.ml:model", which is imported. In a mapping of functions a string names one, too.
+Of a module its own public functions are meant, or those that it lists in `__all__`, wherever they come from.
 
 A call whose number of arguments does not fit a function's signature is answered with a TypeError.
 """
@@ -51,20 +54,23 @@ _METHODS: Final = (
 """Python's own, whose `__get__` does nothing but bind."""
 
 _MRO: Final[Any] = vars(type)["__mro__"]
+_FLAGS: Final[Any] = vars(type)["__flags__"]
 _NAMESPACE: Final[Any] = vars(type)["__dict__"]
 _MISSING: Final = object()
 
 
 def functions_of(name: object, value: Any) -> list[tuple[str, Function]]:
     """What is exposed of `value` under `name`, with its full names. Raises TypeError, ValueError and ImportError."""
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str):
+        raise TypeError(f"expose: {shown(name)}: a name must be a string")
+    if not name:
         raise ValueError(f"expose: {name!r}: a name must be 1 to {frames.MAX_METHOD_BYTES} bytes of UTF-8")
     if issubclass(type(value), str):
         value = dotted_names.resolve(name, str.__str__(value))
     kind = type(value)
     if issubclass(kind, ModuleType):
         found = _of_module(name, value)
-    elif issubclass(kind, Mapping):
+    elif looked_at(f"expose: {name}", lambda: issubclass(kind, Mapping)):
         found = _of_mapping(name, value)
     elif is_function(value):
         return [(name, value)]
@@ -83,8 +89,8 @@ def _of_module(name: str, module: ModuleType) -> dict[str, Function]:
     """
     # Not its attributes: a module may have a __getattr__ too.
     names = vars(module).get("__all__")
-    if names is not None and not issubclass(type(names), list | tuple | set | frozenset):
-        raise TypeError(f"expose: {name}: its __all__ is {_brief(names)}, not a list of names")
+    if names is not None:
+        _check_all(name, module, names)
     public = {key: value for key, value in vars(module).items() if not key.startswith("_") and is_function(value)}
     if names is not None:
         return {key: value for key, value in public.items() if key in names}
@@ -96,15 +102,50 @@ def _of_module(name: str, module: ModuleType) -> dict[str, Function]:
     return own
 
 
-def _of_mapping(name: str, functions: Mapping[object, object]) -> dict[str, Function]:
+def _check_all(name: str, module: ModuleType, names: object) -> None:
+    """Raises TypeError for what is no list of names that the module has, as `from module import *` does."""
+    if not issubclass(type(names), list | tuple | set | frozenset):
+        raise TypeError(f"expose: {name}: its __all__ is {_brief(names)}, not a list of names")
+    for listed in names:  # type: ignore[attr-defined]  # one of these
+        if not issubclass(type(listed), str):
+            raise TypeError(f"expose: {name}: its __all__ lists {_brief(listed)}, which is no name")
+        if listed not in vars(module) and not _is_to_come(module, listed):
+            raise TypeError(f"expose: {name}: its __all__ lists {_brief(listed)}, but the module has none of that name")
+
+
+def _is_to_come(module: ModuleType, name: str) -> bool:
+    """Whether the module need not have that name yet: its `__getattr__` may make it, or it is a package's module."""
+    if "__getattr__" in vars(module):
+        return True
+    if "__path__" not in vars(module) or not name.isidentifier():
+        return False
+    return util.find_spec(f"{module.__name__}.{name}") is not None
+
+
+def _of_mapping(name: str, functions: Mapping[object, Any]) -> dict[str, Function]:
     found: dict[str, Function] = {}
-    for key, value in functions.items():
-        if not isinstance(key, str) or not key or key.startswith("_"):
+    for key, value in looked_at(f"expose: {name}", lambda: list(functions.items())):
+        if not isinstance(key, str):
+            raise TypeError(f"expose: {name}: {shown(key)}: a name must be a string")
+        if not key or key.startswith("_"):
             raise ValueError(f"expose: {name}: {key!r} is not a public name")
+        if issubclass(type(value), str):
+            found[key] = _named_function(f"{name}.{key}", str.__str__(value))
+            continue
         if not callable(value) or issubclass(type(value), type):
             raise TypeError(f"expose: {name}.{key} is {_brief(value)}, not a function")
         found[key] = value
     return found
+
+
+def _named_function(name: str, dotted: str) -> Function:
+    function = dotted_names.resolve(name, dotted)
+    if not is_function(function):
+        raise TypeError(
+            f"expose: {name}: {dotted!r} is {_brief(function)}, not a function: what has functions stands beside "
+            f"the others, {name!r}: {dotted!r}"
+        )
+    return function
 
 
 def _of_object(instance: object) -> dict[str, Function]:
@@ -114,7 +155,7 @@ def _of_object(instance: object) -> dict[str, Function]:
     kind = type(instance)
     nearest: dict[str, object] = {}
     for base in _MRO.__get__(kind):
-        if base.__flags__ & _IS_HEAP_TYPE:
+        if _FLAGS.__get__(base) & _IS_HEAP_TYPE:
             for name, static in _namespace(base):
                 nearest.setdefault(name, static)
     methods = {name: _bind(static, instance) for name, static in nearest.items() if _is_method(static)}
@@ -203,6 +244,18 @@ def _bind(static: Any, instance: object) -> Function:
         return static.__get__(instance, type(instance))(*args)
 
     return bind_and_call
+
+
+def looked_at(of: str, look: Callable[[], T]) -> T:
+    """What `look` finds at something of the program's, whose code may run for it and raise whatever it likes. Raises
+    TypeError for that. of: what is looked at.
+    """
+    try:
+        return look()
+    except BaseException as failed:
+        if is_interrupt(failed):
+            raise
+        raise TypeError(f"{of}: looking at it raised {dotted_names.told(failed)}") from failed
 
 
 def is_asynchronous(function: Function) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol
 from weakref import ref
 
 from . import frames
-from .exposables import Exposables, Function, functions_of, is_asynchronous
+from .exposables import Exposables, Function, functions_of, is_asynchronous, looked_at
 from .options import shown
 
 BUILT_IN: Final = "shm_polyglot."
@@ -63,7 +64,7 @@ class Exposed:
         if not issubclass(type(functions), Mapping):
             raise TypeError(f"expose={shown(functions)}: must be a mapping of names to what is exposed")
         added: dict[str, Function] = {}
-        for name, value in functions.items():
+        for name, value in looked_at("expose", lambda: list(functions.items())):
             for full_name, function in functions_of(name, value):
                 if full_name in self.functions or full_name in added:
                     raise ValueError(f"expose: {full_name} is exposed already")
@@ -73,7 +74,7 @@ class Exposed:
                     raise ValueError(
                         f"expose: {full_name!r}: a name must be 1 to {frames.MAX_METHOD_BYTES} bytes of UTF-8"
                     )
-                if not self._has_loop and is_asynchronous(function):
+                if not self._has_loop and looked_at(f"expose: {full_name}", partial(is_asynchronous, function)):
                     raise TypeError(
                         f"expose: {full_name} is a coroutine function or an asynchronous generator; {NEEDS_LOOP}"
                     )
@@ -82,7 +83,10 @@ class Exposed:
             raise ValueError(
                 f"expose: {len(self.functions) + len(added)} functions: at most {frames.MAX_EXPOSED} are allowed"
             )
-        self.argument_counts.update((name, argument_counts(function)) for name, function in added.items())
+        counts = {
+            name: looked_at(f"expose: {name}", partial(argument_counts, function)) for name, function in added.items()
+        }
+        self.argument_counts.update(counts)
         self.functions.update(added)
         for alive in list(self._namers.values()):
             namer = alive()

@@ -144,6 +144,21 @@ def test_what_is_typed_in_again_takes_the_place_of_the_other() -> None:
     assert decorated.functions()["total"]() == 2
 
 
+def test_a_function_that_is_made_twice_by_the_same_lines_is_an_error_that_says_so(write: Write) -> None:
+    file = write("shop_factory", "def make(rate):\n    @expose\n    def total(): return rate\n    return total\n")
+    module = importlib.import_module("shop_factory")
+    first = module.make(1)
+    with pytest.raises(ValueError, match="total") as caught:
+        module.make(2)
+    assert str(caught.value) == (
+        f"expose: total is the name of two functions, both made by {file}, line 3, which has run twice: give each of "
+        "them another, @expose(name=...), or decorate it where that runs once"
+    )
+    assert decorated.functions() == {"total": first}
+    importlib.reload(module).make(3)
+    assert decorated.functions()["total"]() == 3
+
+
 class Model:
     def predict(self) -> int:
         return 1
@@ -173,6 +188,19 @@ def test_a_static_method_may_be_exposed() -> None:
             r"^expose='name': must be a function; @expose\(name=...\) names",
         ),
         (lambda: expose(lambda: 1), r"^expose=<function>: has no name; use expose\(name=...\)"),
+        (
+            lambda: expose(cast("Any", classmethod(lambda cls: cls))),
+            r"^expose: a class method has no class and no .*: below the class, expose an instance, or the",
+        ),
+        (
+            lambda: expose(cast("Any", property(lambda self: self))),
+            r"^expose: a property has no class and no instance here: below the class, expose an instance, expose=\{",
+        ),
+        (
+            lambda: expose(cast("Any", functools.cached_property(lambda self: self))),
+            r"^expose: a property has no class and no instance here",
+        ),
+        (lambda: expose(name=cast("Any", 3)), r"^name=3: must be a string, the name under which TypeScript calls"),
         (lambda: expose(functools.partial(max, 1)), r"^expose=<partial>: has no name; use expose\(name=...\)"),
     ],
 )
@@ -181,7 +209,7 @@ def test_what_is_no_function_with_a_name_is_refused(decorate: Callable[[], objec
         decorate()
 
 
-@pytest.mark.parametrize("name", ["", 5, "x" * 257, "shm_polyglot.f"])
+@pytest.mark.parametrize("name", ["", "x" * 257, "shm_polyglot.f"])
 def test_a_name_that_cannot_be_is_refused(name: Any) -> None:
     with pytest.raises(ValueError, match="^expose: "):
         expose(name=name)(lambda: 1)

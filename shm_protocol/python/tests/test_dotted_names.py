@@ -111,3 +111,17 @@ def test_what_is_named_must_be_something_to_expose(write: Write) -> None:
     write("models", "limit = None\nclass Model: ...")
     with pytest.raises(TypeError, match="expose: ml is a class; expose an instance or its functions"):
         Exposed({"ml": "shop.models:Model"})
+
+
+def test_the_functions_of_a_mapping_may_be_named_and_what_is_none_is_told_where_it_belongs(write: Write) -> None:
+    write("stocks", "stock = {}\ndef in_stock(): return True\n")
+    functions = Exposed({"shop": {"in_stock": "shop.stocks:in_stock", "length": len}}).functions
+    assert set(functions) == {"shop.in_stock", "shop.length"}
+    assert functions["shop.in_stock"]() is True
+    with pytest.raises(
+        TypeError, match=r"^expose: shop\.stock: 'shop.stocks:stock' is \{\}, not a function: what has"
+    ) as caught:
+        Exposed({"shop": {"stock": "shop.stocks:stock"}})
+    assert str(caught.value).endswith("what has functions stands beside the others, 'shop.stock': 'shop.stocks:stock'")
+    with pytest.raises(ImportError, match=r"^expose: shop\.sold: 'shop.stocks:sold' has nothing of the name 'sold'"):
+        Exposed({"shop": {"sold": "shop.stocks:sold"}})

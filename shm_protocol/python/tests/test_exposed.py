@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import email
 import functools
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_of_a_module_its_own_public_functions_are_exposed(module: ModuleType) ->
 
 
 def test_a_module_with_all_exposes_the_functions_that_it_lists_wherever_they_come_from(module: ModuleType) -> None:
-    module.__dict__["__all__"] = ["public", "join", "Class", "missing", "_private"]
+    module.__dict__["__all__"] = ["public", "join", "Class", "_private"]
     assert set(Exposed({"m": module}).functions) == {"m.public", "m.join"}
 
 
@@ -53,6 +54,28 @@ def test_a_module_whose_all_is_no_list_is_refused(module: ModuleType) -> None:
     module.__dict__["__all__"] = "public"
     with pytest.raises(TypeError, match=r"expose: m: its __all__ is 'public', not a list of names"):
         Exposed({"m": module})
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"), [("pulbic", "'pulbic', but the module has none of that name"), (5, "5, which is no name")]
+)
+def test_what_a_module_lists_in_its_all_and_does_not_have_is_named(
+    module: ModuleType, listed: object, said: str
+) -> None:
+    module.__dict__["__all__"] = ["public", listed]
+    with pytest.raises(TypeError, match=rf"^expose: m: its __all__ lists {said}$"):
+        Exposed({"m": module})
+
+
+def test_what_a_module_makes_when_it_is_asked_for_and_a_module_of_a_package_may_be_listed(module: ModuleType) -> None:
+    module.__dict__.update(__all__=["public", "lazy"], __getattr__=lambda name: name)
+    assert set(Exposed({"m": module}).functions) == {"m.public"}
+    package = ModuleType("email")
+    package.__dict__.update(__all__=["public", "message"], __path__=email.__path__, public=module.__dict__["public"])
+    assert set(Exposed({"m": package}).functions) == {"m.public"}
+    package.__dict__["__all__"] = ["public", "mesage"]
+    with pytest.raises(TypeError, match="lists 'mesage', but the module has none"):
+        Exposed({"m": package})
 
 
 def test_a_module_whose_functions_come_from_elsewhere_is_refused_with_what_to_do() -> None:
@@ -285,13 +308,13 @@ def test_a_coroutine_function_is_refused_where_there_is_no_loop_with_what_to_do(
 
 
 def test_of_an_object_built_on_a_builtin_only_its_own_methods_are_exposed() -> None:
-    class Names(dict[str, str]):
+    class Names(dict[str, int]):
         def first(self) -> str:
             return next(iter(self))
 
-    value: Any = Names(a="b")
+    value: Any = Names(a=5)
     # A mapping is taken for a mapping of functions, so it is wrapped as an object would be.
-    with pytest.raises(TypeError, match="is 'b', not a function"):
+    with pytest.raises(TypeError, match="is 5, not a function"):
         Exposed({"names": value})
 
     class Items(list[str]):
@@ -308,10 +331,12 @@ def test_of_an_object_built_on_a_builtin_only_its_own_methods_are_exposed() -> N
         ({"m": {"f": Model}}, "m.f is .*, not a function"),
         ({"m": {"f": 5}}, "m.f is 5, not a function"),
         ({"m": 5}, "m has no public functions"),
+        ({3: len}, "expose: 3: a name must be a string"),
+        ({"m": {1: len}}, "expose: m: 1: a name must be a string"),
         ({"m": {}}, "m has no public functions"),
     ],
 )
-def test_what_is_no_function_is_refused(functions: dict[str, object], message: str) -> None:
+def test_what_is_no_function_is_refused(functions: dict[Any, object], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         Exposed(functions)
 
@@ -322,7 +347,6 @@ def test_what_is_no_function_is_refused(functions: dict[str, object], message: s
         ({"": len}, "a name must be 1 to 256 bytes of UTF-8"),
         ({"m": {"_f": len}}, "'_f' is not a public name"),
         ({"m": {"": len}}, "'' is not a public name"),
-        ({"m": {1: len}}, "1 is not a public name"),
         ({"x" * 257: len}, "a name must be 1 to 256 bytes"),
         ({"\ud800": len}, r"'\\ud800': a name must be 1 to 256 bytes of UTF-8"),
         ({"m": {"\udfff": len}}, r"'m\.\\udfff': a name must be 1 to 256 bytes of UTF-8"),
@@ -333,6 +357,57 @@ def test_what_is_no_function_is_refused(functions: dict[str, object], message: s
 def test_a_name_that_cannot_be_is_refused(functions: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Exposed(functions)
+
+
+class Exits(Mapping[str, Any]):
+    """Written for the command line."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise SystemExit(3)
+
+    def __iter__(self) -> Iterator[str]:
+        raise SystemExit(3)
+
+    def __len__(self) -> int:
+        return 1
+
+
+class Signed:
+    """A function whose signature ends the program."""
+
+    __wrapped__ = len
+
+    @property
+    def __signature__(self) -> Any:
+        raise SystemExit(3)
+
+    def __call__(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("functions", "what"),
+    [
+        (Exits(), "expose"),
+        ({"m": Exits()}, "expose: m"),
+        ({"m": Signed()}, "expose: m"),
+        ({"m": {"f": Signed()}}, r"expose: m\.f"),
+    ],
+)
+def test_what_ends_the_program_when_it_is_looked_at_is_told_with_its_line(functions: Any, what: str) -> None:
+    with pytest.raises(TypeError, match=rf"^{what}: looking at it raised SystemExit: 3 \({__file__}, line \d+\)$"):
+        Exposed(functions)
+
+
+def test_a_class_that_ends_the_program_when_it_is_asked_is_told() -> None:
+    class Exits(type):
+        def __getattribute__(cls, name: str) -> Any:
+            raise SystemExit(3)
+
+        def __hash__(cls) -> int:
+            raise SystemExit(3)
+
+    with pytest.raises(TypeError, match=r"^expose: m: looking at it raised SystemExit: 3"):
+        Exposed({"m": Exits("Thing", (), {})()})
 
 
 @pytest.mark.parametrize("functions", ["text", b"bytes", 5, [len], (), len, object(), ModuleType("module")])

@@ -113,7 +113,9 @@ def test_outside_of_a_request_the_only_app_is_meant(path: Path, listen: Listen) 
 
 
 def test_an_app_that_has_not_been_set_up_is_told(path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"^the bridge has 0 apps"):
+    with pytest.raises(
+        RuntimeError, match=r"^the bridge has no app yet: Bridge\(app\), or bridge.init_app\(app\) before"
+    ):
         Bridge().call("shout", "x")
     app, other = make_app(path), Flask("other")
     bridge = Bridge(app)
@@ -352,6 +354,12 @@ def test_a_call_by_hand_prints_what_the_function_gives_as_json(path: Path, liste
     assert invoke(app, "call", "shout", "hello") == (0, '"HELLO!"\n', "")
     code, output, _ = invoke(app, "call", "echo", "[1, 2]", "text", "é", '{"a": null}', "1.5")
     assert (code, json.loads(output)) == (0, [[1, 2], "text", "é", {"a": None}, 1.5])
+    code, output, _ = invoke(app, "call", "echo", "-5", "-1.5e3", "--timeout", "9", "-0")
+    assert (code, json.loads(output)) == (0, [-5, -1500.0, 0])
+    code, output, _ = invoke(app, "call", "echo", "--", "-x", "-5")
+    assert (code, json.loads(output)) == (0, ["-x", -5])
+    assert invoke(app, "call", "echo", "-x")[0] == 2
+    assert invoke(app, "call", "echo", "--timout", "9")[0] == 2
     assert invoke(app, "call", "--stream", "count", "2") == (0, "0\n1\n", "")
     assert invoke(app, "call", "raw") == (0, "\"b'x'\"\n", "")
     bridge.close()

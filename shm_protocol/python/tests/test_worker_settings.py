@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -104,10 +104,26 @@ def test_names_are_given_as_text_too(text: str, meant: dict[str, str]) -> None:
     assert loaded({"SHM_POLYGLOT_EXPOSE": text}).expose == loaded(shm_expose=text).expose == meant
 
 
-@pytest.mark.parametrize("text", ["ml", "=x", "ml=", "ml=a,", ",", "ml=a=b", "ml=a ml=b", "ml=a,ml=b"])
-def test_a_text_that_names_nothing_or_one_thing_twice_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["ml", "=x", "ml=", "ml=a,", ",", "ml=a=b", "ml=a ml=b"])
+def test_a_text_that_names_nothing_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"SHM_POLYGLOT_EXPOSE=.*: must give what TypeScript may call a name each"):
         loaded({"SHM_POLYGLOT_EXPOSE": text})
+
+
+def test_a_text_that_gives_one_name_twice_is_refused_with_that_name() -> None:
+    with pytest.raises(ConfigError, match=r'^SHM_POLYGLOT_EXPOSE="ml=a, b=c,ml=b": gives ml twice$'):
+        loaded({"SHM_POLYGLOT_EXPOSE": "ml=a, b=c,ml=b"})
+    with pytest.raises(ConfigError, match=r'^shm_expose="ml=a,ml=a": gives ml twice$'):
+        loaded(shm_expose="ml=a,ml=a")
+
+
+def test_a_mapping_that_ends_the_program_when_it_is_looked_at_is_told() -> None:
+    class Exits(dict[str, object]):
+        def __iter__(self) -> Iterator[str]:
+            raise SystemExit(3)
+
+    with pytest.raises(ConfigError, match=r"^shm_expose: looking at it raised SystemExit: 3 \(.*, line \d+\)$"):
+        loaded(shm_expose=Exits(ml="ml"))
 
 
 def test_gunicorn_knows_each_setting_once_and_says_what_it_is_for() -> None:

@@ -146,6 +146,8 @@ class Bridge:
                 raise RuntimeError(f"{app!r} has not been set up with this bridge: call bridge.init_app(app)")
             return of_app
         found = list(self._of_apps.values())
+        if not found:
+            raise RuntimeError("the bridge has no app yet: Bridge(app), or bridge.init_app(app) before the first call")
         if len(found) != 1:
             raise RuntimeError(
                 f"the bridge has {len(found)} apps, and there is no application context that says which is meant: "

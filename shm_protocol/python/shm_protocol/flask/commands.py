@@ -20,6 +20,14 @@ bridge = AppGroup("bridge", help="Look after the bridge to TypeScript, with the 
 _PASSED_ON = {"ignore_unknown_options": True, "help_option_names": []}
 
 
+class _Call(click.Command):
+    """Takes -5 for a number, not for options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, to which what begins with a hyphen is an option; JSON may as well begin with a space."""
+        return super().parse_args(ctx, [f" {arg}" if arg.startswith("-") and _is_json(arg) else arg for arg in args])
+
+
 @bridge.command(context_settings=_PASSED_ON, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @with_appcontext
@@ -36,7 +44,7 @@ def top(arguments: tuple[str, ...]) -> None:
     _run("top", arguments)
 
 
-@bridge.command()
+@bridge.command(cls=_Call)
 @click.argument("method", metavar="NAME")
 @click.argument("arguments", nargs=-1, metavar="[ARGUMENT]...")
 @click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait (default: as the app does).")
@@ -45,7 +53,8 @@ def top(arguments: tuple[str, ...]) -> None:
 def call(method: str, arguments: tuple[str, ...], timeout: float | None, *, stream: bool) -> None:
     """Call an exposed TypeScript function, and print what it gives, as JSON.
 
-    An ARGUMENT is JSON where it can be read as that, and text where not: `flask bridge call shop.total '[1, 2]' EUR`.
+    An ARGUMENT is JSON where it can be read as that, -5 as well, and text where not:
+    `flask bridge call shop.total '[1, 2]' EUR`. Text that begins with a hyphen stands behind --.
     """
     of_app = current_app.extensions["shm_polyglot"]
     given = [_argument(text) for text in arguments]
@@ -70,11 +79,16 @@ def _run(command: str, arguments: tuple[str, ...]) -> None:
     sys.exit(command_line.main([command, *arguments]))
 
 
-def _argument(text: str) -> Any:
+def _is_json(text: str) -> bool:
     try:
-        return json.loads(text)
+        json.loads(text)
     except ValueError:
-        return text
+        return False
+    return True
+
+
+def _argument(text: str) -> Any:
+    return json.loads(text) if _is_json(text) else text
 
 
 def _shown(value: object) -> str:

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeGuard, TypeVar
 
 from gunicorn.config import Config, Setting, SettingMeta
 
 from .. import config
 from ..config import ConfigError
+from ..exposables import looked_at
 from ..options import DEFAULT_TIMEOUT_S
 
 SECTION: Final = "Shared Memory Bridge"
@@ -150,11 +151,15 @@ def _checked_directory(name: str, given: str, value: object) -> str:
 
 def _checked_exposables(name: str, given: str, value: object) -> Mapping[str, object]:
     if isinstance(value, str):
-        pairs = [_PAIR.fullmatch(part) for part in value.split(",")]
-        named = {pair[1]: pair[2] for pair in pairs if pair is not None}
-        if len(named) == len(pairs):
-            return named
-    elif isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        parts = [_PAIR.fullmatch(part) for part in value.split(",")]
+        pairs = [(pair[1], pair[2]) for pair in parts if pair is not None]
+        if len(pairs) == len(parts):
+            names = [pair[0] for pair in pairs]
+            for one in names:
+                if names.count(one) > 1:
+                    raise ConfigError(f"{name}={given}: gives {one} twice")
+            return dict(pairs)
+    elif _is_mapping_of_names(value, name):
         return value
     raise ConfigError(
         f"{name}={given}: must give what TypeScript may call a name each, as in "
@@ -162,11 +167,20 @@ def _checked_exposables(name: str, given: str, value: object) -> Mapping[str, ob
     )
 
 
+def _is_mapping_of_names(value: object, name: str) -> TypeGuard[Mapping[str, object]]:
+    """Raises ConfigError where that cannot be told."""
+    try:
+        return looked_at(name, lambda: isinstance(value, Mapping) and all(isinstance(key, str) for key in value))
+    except TypeError as error:
+        raise ConfigError(str(error)) from error
+
+
 _EXPOSE: Final = _Kind(
     "shm_expose",
     """What TypeScript may call, by name (SHM_POLYGLOT_EXPOSE).
 
-    A mapping of names to modules, objects, functions or mappings of functions, or to the dotted name of one:
+    A mapping of names to modules, objects, functions or mappings of functions, or to the dotted name of one, as may
+    the functions of a mapping be named:
     ``{"ml": "myapp.ml", "model": "myapp.ml:model"}``; the same as text: ``"ml=myapp.ml,model=myapp.ml:model"``. A
     dotted name is imported by each worker after the app, with ``preload_app`` once by the master. Where it is not set,
     what is decorated with ``@shm_protocol.expose`` in what the app has imported.
