@@ -196,7 +196,11 @@ def app(environ, start_response):
         ("shm_spin_us = -1", "shm_spin_us=-1: must be an integer from 0 to 1000000"),
         ("shm_transport = 'tcp'", 'shm_transport="tcp": must be auto, shm or socket'),
         ("shm_dir = 'run'", 'shm_dir="run": must be an absolute path'),
-        ("shm_dir = '/' + 'x' * 120", "the socket's path has 131 bytes and must have at most 107"),
+        ("shm_dir = '/' + 'x' * 120", "has 131 bytes and must have at most 107: /xx"),
+        ("shm_dir = '/' + 'x' * 120", "/node.sock; set shm_dir to a shorter directory on both sides"),
+        ("shm_dir = '/a\\0b'", 'no zero byte: "/a\\u0000b/node.sock"; set shm_dir to a directory without one'),
+        ("threads = 0", "threads=0: must be an integer of at least 1: handlers that a worker runs at once"),
+        ("worker_connections = 0", "worker_connections=0: must be an integer of at least 1"),
         ("shm_call_timeout = '5 s'", 'shm_call_timeout="5 s": must be a number from 0.001 to 3600'),
         ("shm_max_connections = 0", "shm_max_connections=0: must be an integer from 1 to 10000"),
         ("shm_request_timeout = True", "shm_request_timeout=True: must be a number from 0.1 to 3600"),
@@ -220,7 +224,7 @@ def test_a_setting_that_cannot_be_ends_gunicorn_at_once_with_a_line_that_says_wh
 def test_a_variable_that_cannot_be_is_told_likewise(project: OwnProject) -> None:
     project.start_gunicorn("app:app", SHM_POLYGLOT_EXPOSE="ml=a,ml=b", SHM_POLYGLOT_MAX_CONNECTIONS="many")
     assert project.wait_for_end() == 1
-    assert 'Error: SHM_POLYGLOT_EXPOSE="ml=a,ml=b": must give what TypeScript may call a name each' in project.log()
+    assert 'Error: SHM_POLYGLOT_EXPOSE="ml=a,ml=b": gives ml twice' in project.log()
     project.start_gunicorn("app:app", SHM_POLYGLOT_MAX_CONNECTIONS="many")
     assert project.wait_for_end() == 1
     assert 'Error: SHM_POLYGLOT_MAX_CONNECTIONS="many": must be an integer from 1 to 10000' in project.log()

@@ -63,7 +63,9 @@ export function ownUid(): number {
 
 /** @throws RangeError for a path that cannot be a Unix socket's. */
 export function checkSocketPath(path: string): void {
-  if (path.includes("\0")) throw new RangeError("the socket's path must have no zero byte");
+  if (path.includes("\0")) {
+    throw new RangeError(`the socket's path must have no zero byte: ${shown(path)}; set SHM_POLYGLOT_DIR to a directory without one`);
+  }
   const bytes = Buffer.byteLength(path);
   if (bytes > MAX_SOCKET_PATH_BYTES) {
     throw new RangeError(

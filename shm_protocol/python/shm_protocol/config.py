@@ -112,15 +112,17 @@ def default_directory(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(f"/tmp/shm-polyglot-{os.getuid()}")  # noqa: S108  # private: made with mode 0700 and checked
 
 
-def check_socket_path(path: Path) -> None:
-    """Raise ConfigError for a path that cannot be a Unix socket's."""
+def check_socket_path(path: Path, setting: str = "SHM_POLYGLOT_DIR") -> None:
+    """Raise ConfigError for a path that cannot be a Unix socket's. setting: where its directory is from."""
     if "\0" in str(path):
-        raise ConfigError("the socket's path must have no zero byte")
+        raise ConfigError(
+            f"the socket's path must have no zero byte: {shown(str(path))}; set {setting} to a directory without one"
+        )
     size = len(os.fsencode(path))
     if size > MAX_SOCKET_PATH_BYTES:
         raise ConfigError(
             f"the socket's path has {size} bytes and must have at most {MAX_SOCKET_PATH_BYTES}: {path}; "
-            "set SHM_POLYGLOT_DIR to a shorter directory on both sides"
+            f"set {setting} to a shorter directory on both sides"
         )
 
 

@@ -113,6 +113,9 @@ class BridgeWorker(ThreadWorker):
         super().check_config(cfg, log)
         if cfg.is_ssl or "h2" in cfg.http_protocols or cfg.protocol != "http":
             raise RuntimeError("BridgeWorker serves plain HTTP/1.1; put a proxy in front of it for TLS or HTTP/2")
+        for name, meaning in (("threads", "handlers that a worker runs at once"), ("worker_connections", "clients")):
+            if getattr(cfg, name) < 1:
+                raise RuntimeError(f"{name}={getattr(cfg, name)}: must be an integer of at least 1: {meaning}")
         try:
             settings.adopt(cfg)
             found = settings.load(cfg)

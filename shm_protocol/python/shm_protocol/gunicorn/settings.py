@@ -145,7 +145,7 @@ def _checked_directory(name: str, given: str, value: object) -> str:
     path = os.fspath(value) if isinstance(value, (str, Path)) else ""
     if not path.startswith("/"):
         raise ConfigError(f"{name}={given}: must be an absolute path")
-    config.check_socket_path(Path(path) / config.SOCKET_NAME)
+    config.check_socket_path(Path(path) / config.SOCKET_NAME, name)
     return path
 
 
