@@ -54,7 +54,7 @@ def test_where_only_shared_memory_is_taken_both_sides_serve_what_they_can_and_me
         with Services(workers=1, sides=["node"], transport="shm") as services:
             services.start_python()
             services.wait_until(
-                lambda: "cannot attach to Node, will try again: /dev/shm is full (ENOSPC)" in services.logs("python"),
+                lambda: "/dev/shm is full (ENOSPC)" in services.logs("python"),
                 "the worker says why it is not attached",
             )
             worker = services.worker_pids()

@@ -27,6 +27,7 @@ Told = dict[str, dict[str, dict[str, str]]]
 ROOMS_OF_PYTHON = {
     "_codec": "Python's own encoder and decoder, compiled",
     "_direct_calls": "a call without the interpreter's detours, compiled",
+    "attendance": "a worker dials, and dials again",
     "backoff": "Python dials",
     "cli": "the commands, which call both sides",
     "client": "many threads, and connections that it dials: Node's counterpart is the bridge",

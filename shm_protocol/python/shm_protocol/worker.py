@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
+import functools
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import get_ident
-from time import monotonic
 from types import FrameType, TracebackType
 from typing import Final, Self
 
 from . import config, dialing, forks, handshake, options
-from .backoff import Backoff
+from .attendance import Attendance
 from .connection import Connection
 from .decorated import exposables_of
 from .dialing import dial
-from .errors import Busy, CallTimeout, ConnectionClosed, PeerGone, PeerUnavailable, name_of, text_of
+from .errors import name_of, text_of
 from .exposables import Exposables
 from .exposed import Exposed
 from .log import logger
@@ -26,9 +25,6 @@ from .wake import Wake
 
 LEAVE_TIMEOUT_S: Final = 10.0
 """How long a worker that stops goes on for those who had called it before: as long as `docker stop` waits."""
-
-AT_LEAST_S: Final = 0.1
-"""So long even where a function has taken all of that."""
 
 GRACE_S: Final = 1.0
 """How much later than that it is given up: it may be at the very end."""
@@ -108,21 +104,23 @@ class Worker:
         options.check_flag("serve_unrelated", serve_unrelated)
         dialing.checked_options(name, timeout)
         self._leave_timeout: Final = dialing.checked_seconds("leave_timeout", leave_timeout)
-        self._settings: Final = config.read_settings(
-            path, transport=transport, ring_capacity=ring_capacity, max_message=max_message
+        settings = config.read_settings(path, transport=transport, ring_capacity=ring_capacity, max_message=max_message)
+        self._path: Final = settings.path
+        dial_as_told = functools.partial(
+            dial,
+            settings,
+            role="worker",
+            exposed=Exposed(exposables_of(expose)),
+            name=name,
+            timeout=timeout,
+            serve_unrelated=serve_unrelated,
         )
-        self._exposed: Final = Exposed(exposables_of(expose))
-        self._name: Final = name
-        self._timeout: Final = timeout
-        self._serve_unrelated: Final = serve_unrelated
-        self._wake = Wake()
-        self._leave_until = math.inf  # of time.monotonic(); until stop() there is no such time
+        self._attendance: Final = Attendance(dial_as_told, Connection.serve_until, self._leave_timeout)
         self._beginning = threading.Lock()
         self._has_begun = False
         self._has_ended = threading.Event()
         self._serving_in: int | None = None  # the thread that called serve(), or
         self._thread: threading.Thread | None = None  # one of its own
-        self._connection: Connection | None = None
         self._failure: BaseException | None = None
         forks.register(self)
 
@@ -136,7 +134,7 @@ class Worker:
         self._begin()
         self._serving_in = get_ident()
         try:
-            self._dial_and_serve()
+            self._attendance.serve()
         finally:
             self._end()
 
@@ -155,9 +153,7 @@ class Worker:
 
         Returns at once. For any thread, an exposed function and a signal's handler. Safe to call twice.
         """
-        if self._leave_until == math.inf:
-            self._leave_until = monotonic() + self._leave_timeout
-        self._wake.set()
+        self._attendance.stop()
 
     def close(self) -> None:
         """stop(), and wait until it has stopped. A function that has not returned leave_timeout seconds later is given
@@ -176,7 +172,7 @@ class Worker:
             if self._thread is not None:
                 self._thread.join()
         else:
-            connection = self._connection
+            connection = self._attendance.connection
             logger.warning("%r is given up: a function has not returned in time, or a dial", self)
             if connection is not None:
                 connection.interrupt()
@@ -191,7 +187,7 @@ class Worker:
     @property
     def attached(self) -> bool:
         """Whether there is a connection to Node now."""
-        return self._connection is not None
+        return self._attendance.connection is not None
 
     @property
     def closed(self) -> bool:
@@ -208,15 +204,15 @@ class Worker:
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "attached" if self.attached else "not attached"
-        return f"<Worker at {self._settings.path}, {state}>"
+        return f"<Worker at {self._path}, {state}>"
 
     def after_fork_in_child(self) -> None:
         """See forks.py."""
-        self._wake.close()
+        self._attendance.wake.close()
         if self._has_begun:
             self._has_ended.set()
         else:
-            self._wake = Wake()
+            self._attendance.wake = Wake()
             self._beginning = threading.Lock()
 
     def _begin(self) -> None:
@@ -228,60 +224,17 @@ class Worker:
             self._has_begun = True
 
     def _end(self) -> None:
-        self._wake.close()
+        self._attendance.wake.close()
         self._has_ended.set()
 
     def _serve_in_thread(self) -> None:
         try:
-            self._dial_and_serve()
+            self._attendance.serve()
         except BaseException as error:  # noqa: BLE001  # raised by close
             logger.error("%r ends: %s: %s", self, name_of(type(error)), text_of(error))
             self._failure = error
         finally:
             self._end()
-
-    def _dial_and_serve(self) -> None:
-        backoff = Backoff()
-        complaint = ""
-        while not self._wake.is_set:
-            try:
-                with self._dial() as connection:
-                    backoff.reset()
-                    complaint = ""
-                    self._connection = connection
-                    self._serve(connection)
-            except (PeerUnavailable, PeerGone, Busy) as error:
-                # Once, not at every attempt.
-                if str(error) != complaint:
-                    complaint = str(error)
-                    logger.warning("%s; dialing again until it succeeds", complaint)
-                self._wake.wait(backoff.next())
-            except ConnectionClosed:
-                # Interrupted by close(), which has said so.
-                if not self._wake.is_set:
-                    raise
-            finally:
-                self._connection = None
-
-    def _dial(self) -> Connection:
-        return dial(
-            self._settings,
-            role="worker",
-            exposed=self._exposed,
-            name=self._name,
-            timeout=self._timeout,
-            serve_unrelated=self._serve_unrelated,
-        )
-
-    def _serve(self, connection: Connection) -> None:
-        connection.serve_until(self._wake)
-        try:
-            # What has come is answered in any case.
-            connection.leave(max(AT_LEAST_S, self._leave_until - monotonic()))
-        except CallTimeout as error:
-            logger.warning("calls are left unanswered: %s", error)
-        except PeerGone as error:
-            logger.info("Node has ended before the worker had left: %s", error)
 
 
 @contextmanager

@@ -84,7 +84,13 @@ def test_a_worker_that_is_given_nothing_exposes_what_has_been_decorated(path: Pa
         acceptor.close()
     # What a client serves, and a worker that is given something, it says itself.
     assert "double" not in shm_protocol.connect(path, lazy=True)._exposed.functions
-    assert set(shm_protocol.Worker(path, expose={"other": double})._exposed.functions) == {"other"}
+    acceptor = listen()
+    with shm_protocol.Worker(path, expose={"other": double}):
+        connection = acceptor.accept()
+        assert connection.call("other", 4) == 8
+        with pytest.raises(shm_protocol.UnknownMethod):
+            connection.call("double", 4)
+        acceptor.close()
 
 
 def test_a_worker_with_nothing_to_expose_is_told_what_to_do(path: Path) -> None:
