@@ -22,7 +22,7 @@ const MAX_MAX_CONNECTIONS = 0xffff;
 const A_TIMEOUT = `a number of milliseconds greater than 0 and at most ${Number.MAX_SAFE_INTEGER}, or Infinity`;
 
 /** @throws TypeError, RangeError */
-export function checkTimeout(name: string, value: unknown): asserts value is number {
+function checkTimeout(name: string, value: unknown): asserts value is number {
   if (typeof value !== "number") throw wrongType(name, value, A_TIMEOUT);
   if (!(value > 0 && (value <= Number.MAX_SAFE_INTEGER || value === Infinity))) {
     throw new RangeError(`${name}=${value}: must be ${A_TIMEOUT}`);
@@ -30,7 +30,7 @@ export function checkTimeout(name: string, value: unknown): asserts value is num
 }
 
 /** @throws TypeError, RangeError */
-export function checkInteger(name: string, value: unknown, least: number, most: number): asserts value is number {
+function checkInteger(name: string, value: unknown, least: number, most: number): asserts value is number {
   if (typeof value !== "number") throw wrongType(name, value, `an integer from ${least} to ${most}`);
   if (!Number.isInteger(value) || value < least || value > most) {
     throw new RangeError(`${name}=${value}: must be an integer from ${least} to ${most}`);
@@ -38,12 +38,12 @@ export function checkInteger(name: string, value: unknown, least: number, most: 
 }
 
 /** @throws TypeError, RangeError */
-export function checkCredit(value: unknown): asserts value is number {
+function checkCredit(value: unknown): asserts value is number {
   checkInteger("credit", value, 1, MAX_CREDIT);
 }
 
 /** @throws TypeError */
-export function checkString(name: string, value: unknown): asserts value is string {
+function checkString(name: string, value: unknown): asserts value is string {
   if (typeof value !== "string") throw wrongType(name, value, "a string");
 }
 
@@ -154,7 +154,7 @@ function isSignal(value: unknown): value is AbortSignal {
   );
 }
 
-export function wrongType(name: string, value: unknown, expected: string): TypeError {
+function wrongType(name: string, value: unknown, expected: string): TypeError {
   return new TypeError(`${name}=${shown(value)}: must be ${expected}`);
 }
 
