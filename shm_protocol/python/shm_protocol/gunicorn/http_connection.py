@@ -4,9 +4,8 @@ import errno
 import math
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 from gunicorn.config import Config
@@ -20,6 +19,9 @@ from . import http_refusals
 from .authority import HOST
 from .client_socket import ClientSocket, Host
 from .request_buffer import RequestBuffer
+
+if TYPE_CHECKING:
+    from .waiting import Waiting
 
 MAX_COLLECTED_BODY_BYTES: Final = 1 << 20
 """The largest body that is collected before its request is handled."""
@@ -120,7 +122,7 @@ class HttpConnection(TConn):
         # What gunicorn and the app use of a socket.
         self.sock = cast("socket.socket", self.out)
         self.buffer: Final = RequestBuffer(MAX_COLLECTED_BYTES, head_limit, MAX_COLLECTED_BODY_BYTES)
-        self.queue: deque[HttpConnection] | None = None
+        self.queue: Waiting | None = None
         """The worker's queue in which it waits, if it waits."""
         self.expires = math.inf
         """When it has waited long enough, as time.monotonic() counts."""

@@ -4,11 +4,9 @@ No call here waits but the poller's. Each connection that waits for its client i
 has waited long enough; one that is handled belongs to its handler, and the loop only sends for it.
 """
 
-import itertools
 import selectors
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -20,6 +18,7 @@ from .handler_threads import HandlerThreads
 from .http_acceptor import HttpAcceptor
 from .http_connection import HttpConnection
 from .settings import WorkerSettings
+from .waiting import Waiting, stop_waiting
 
 IDLE_S: Final = 1.0
 """How often an idle loop looks whether the arbiter is still there."""
@@ -74,12 +73,11 @@ class HttpLoop:
         # they alone, and not the worker's health, are what an attacker can spend.
         self._held_limit: Final = (settings.memory_limit_mib << 20) // 4
         self._head_limit: Final = self._cfg.limit_request_fields * (self._cfg.limit_request_field_size + 2)
-        # Each is sorted by `expires`.
-        self._pending: deque[HttpConnection] = deque()
-        self._kept_alive: deque[HttpConnection] = deque()
-        self._queued: deque[HttpConnection] = deque()
-        self._sending: deque[HttpConnection] = deque()
-        self._lingering: deque[HttpConnection] = deque()
+        self._pending: Final = Waiting(settings.request_timeout)
+        self._kept_alive: Final = Waiting(self._cfg.keepalive)
+        self._queued: Final = Waiting(QUEUE_TIMEOUT_S)
+        self._sending: Final = Waiting(SEND_TIMEOUT_S)
+        self._lingering: Final = Waiting(LINGER_S)
         self._held_bytes = 0
         self._ends: float | None = None
         self.acceptor: Final = HttpAcceptor(
@@ -158,7 +156,7 @@ class HttpLoop:
             send_later=self._send_later,
         )
         self._watch(conn, READ)
-        self._wait(conn, self._pending, self._request_timeout)
+        self._pending.add(conn)
         # Often the request is there already.
         self._on_readable(conn)
 
@@ -166,14 +164,9 @@ class HttpLoop:
         """Lets go of the connection that has waited longest for its client. One that has begun to send a request goes
         only if there is no other. False if none has waited long.
         """
-        now = time.monotonic()
-        for queue, seconds in (
-            (self._kept_alive, self._cfg.keepalive),
-            (self._lingering, LINGER_S),
-            (self._pending, self._request_timeout),
-        ):
-            waiting = _expiring(queue, now + seconds - SILENT_S)
-            if any(map(self._let_go, sorted(waiting, key=lambda conn: conn.buffer.has_begun))):
+        for queue in (self._kept_alive, self._lingering, self._pending):
+            silent = sorted(queue.silent_for(SILENT_S), key=lambda conn: conn.buffer.has_begun)
+            if any(map(self._let_go, silent)):
                 return True
         return False
 
@@ -236,16 +229,16 @@ class HttpLoop:
             return
         if is_ready:
             conn.is_handled = True
-            self._wait(conn, self._queued, QUEUE_TIMEOUT_S)
+            self._queued.add(conn)
             self.threads.enqueue(conn)
             return
         if conn.buffer.take_expectation() and not self._invite(conn):
             return
         if conn.queue is not self._pending:
             if conn.buffer.has_begun:
-                self._wait(conn, self._pending, self._request_timeout)
+                self._pending.add(conn)
             elif conn.queue is not self._kept_alive:
-                self._wait(conn, self._kept_alive, self._cfg.keepalive if self._worker.alive else LINGER_S)
+                self._kept_alive.add(conn)
 
     def _invite(self, conn: HttpConnection) -> bool:
         """Has the client send its body. False if it has gone."""
@@ -273,17 +266,17 @@ class HttpLoop:
 
     def _send_more(self, conn: HttpConnection) -> None:
         if conn.out.unsent_bytes and conn.queue is not self._sending:
-            self._wait(conn, self._sending, SEND_TIMEOUT_S)
+            self._sending.add(conn)
             self._watch(conn, conn.events | WRITE)
             if sum(conn.out.unsent_bytes for conn in self._sending) > self._held_limit:
                 self._drop_slowest()
 
     def _flush(self, conn: HttpConnection) -> None:
         if conn.out.flush() and conn.out.unsent_bytes:
-            self._wait(conn, self._sending, SEND_TIMEOUT_S)
+            self._sending.add(conn)
         if not conn.out.unsent_bytes:
             self._watch(conn, conn.events & ~WRITE)
-            self._stop_waiting(conn)
+            stop_waiting(conn)
             if not conn.is_handled:
                 self._after_answer(conn)
 
@@ -295,7 +288,7 @@ class HttpLoop:
 
     def _fail(self, conn: HttpConnection) -> None:
         conn.out.fail()
-        self._stop_waiting(conn)
+        stop_waiting(conn)
         if not conn.is_handled:
             self._close(conn)
 
@@ -305,7 +298,7 @@ class HttpLoop:
             return
         is_ready = conn.take_back()
         self._hold(conn, len(conn.buffer))
-        self._stop_waiting(conn)
+        stop_waiting(conn)
         self._after_feeding(conn, is_ready)
         if not is_ready:
             self._watch(conn, READ)
@@ -338,17 +331,6 @@ class HttpLoop:
             self._poller.register(conn.out.raw, events, conn)
         conn.events = events
 
-    def _wait(self, conn: HttpConnection, queue: deque[HttpConnection], seconds: float) -> None:
-        self._stop_waiting(conn)
-        conn.expires = time.monotonic() + seconds
-        conn.queue = queue
-        queue.append(conn)
-
-    def _stop_waiting(self, conn: HttpConnection) -> None:
-        if conn.queue is not None:
-            conn.queue.remove(conn)
-            conn.queue = None
-
     def _linger(self, conn: HttpConnection) -> None:
         """Closes this side of a connection; the other is the client's to close. One that still sends has not read its
         answer yet, and would lose it if the connection were closed now.
@@ -359,7 +341,7 @@ class HttpLoop:
             self._close(conn)
             return
         conn.ends = time.monotonic() + self._request_timeout
-        self._wait(conn, self._lingering, LINGER_S)
+        self._lingering.add(conn)
         self._watch(conn, READ)
         self._on_readable(conn)
 
@@ -367,11 +349,11 @@ class HttpLoop:
         if not data or time.monotonic() > conn.ends:
             self._close(conn)
         else:
-            self._wait(conn, self._lingering, LINGER_S)
+            self._lingering.add(conn)
 
     def _close(self, conn: HttpConnection) -> None:
         self._hold(conn, 0)
-        self._stop_waiting(conn)
+        stop_waiting(conn)
         self._watch(conn, 0)
         self._worker.nr_conns -= 1
         conn.out.fail()
@@ -382,7 +364,7 @@ class HttpLoop:
         now = time.monotonic()
         for queue in (self._pending, self._kept_alive, self._queued, self._lingering, self._sending):
             # Mostly there is none: a turn is to be cheap.
-            for conn in _expiring(queue, now) if queue and queue[0].expires < now else ():
+            for conn in queue.expired(now) if queue and queue[0].expires < now else ():
                 # One that expired before it may have closed it.
                 if conn.queue is queue:
                     self._expire_one(conn)
@@ -397,7 +379,7 @@ class HttpLoop:
                 self._refuse(conn, http_refusals.BUSY)
             else:
                 # It has a thread.
-                self._stop_waiting(conn)
+                stop_waiting(conn)
         else:
             self._expire_silent(conn)
 
@@ -418,21 +400,9 @@ class HttpLoop:
         now = time.monotonic()
         if self._ends is None:
             self.acceptor.stop()
-            self._hasten_silent_clients()
+            # A request may be on its way.
+            self._kept_alive.seconds = LINGER_S
+            for queue in (self._pending, self._kept_alive):
+                queue.hasten(LINGER_S)
             self._ends = now + self._cfg.graceful_timeout
         return self._worker.nr_conns > 0 and now < self._ends
-
-    def _hasten_silent_clients(self) -> None:
-        """Leaves those that have sent nothing LINGER_S to do so: a request may be on its way."""
-        end = time.monotonic() + LINGER_S
-        for queue in (self._pending, self._kept_alive):
-            for conn in queue:
-                conn.expires = conn.expires if conn.buffer.has_begun else min(conn.expires, end)
-            in_order = sorted(queue, key=lambda conn: conn.expires)
-            queue.clear()
-            queue.extend(in_order)
-
-
-def _expiring(queue: deque[HttpConnection], end: float) -> list[HttpConnection]:
-    """Those in one of the loop's queues whose time is over before `end`."""
-    return list(itertools.takewhile(lambda conn: conn.expires < end, queue))
