@@ -67,7 +67,9 @@ class Serving:
         """
         session = self._session
         if session.flowing:
-            self._stream_first = not self._stream_first
+            # One that nobody reads any more: its `finally` blocks may release what the caller's next request needs.
+            is_abandoned = session.flowing[0].cancelled and session.may_start(session.flowing[0])
+            self._stream_first = is_abandoned or not self._stream_first
             if (self._stream_first or not session.queue) and self._serve_stream():
                 return True
         if session.queue:

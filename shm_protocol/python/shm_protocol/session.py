@@ -444,8 +444,10 @@ class Session:
         # Its arguments may be large, and it stays in the queue until its turn.
         request.args = []
         del self.incoming[request.id]
-        if request.iterator is not None and request not in self.flowing:
-            self.flowing.append(request)
+        if request.iterator is not None:
+            if request in self.flowing:
+                self.flowing.remove(request)
+            self.flowing.appendleft(request)
 
     def on_credit(self, call_id: int, items: int) -> None:
         """The caller takes more items. Raises ProtocolError."""

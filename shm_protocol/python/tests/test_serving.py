@@ -588,3 +588,39 @@ def receive(ends: Ends) -> Any:
     message = ends.near_transport.receive(int(HANG_S * 1e9))
     assert message is not None
     return values.decode(message)
+
+
+def test_a_stream_that_nobody_reads_any_more_is_closed_before_the_next_call_starts(make: Make) -> None:
+    lock, holds, released = threading.Lock(), threading.Event(), threading.Event()
+    got: list[bool] = []
+
+    def items() -> Iterator[int]:
+        with lock:
+            while True:
+                yield 1
+
+    def hold() -> None:
+        holds.set()
+        released.wait(HANG_S)
+
+    def take() -> None:
+        got.append(lock.acquire(blocking=False))
+        if got[-1]:
+            lock.release()
+
+    ends = serve(make, items, hold, take)
+    rounds = 6
+    for number in range(rounds):
+        holds.clear()
+        released.clear()
+        # Streams and requests have turns, which each item changes: another number of items each time.
+        stream = ends.near.stream("items", timeout=HANG_S, credit=1 + number)
+        assert next(stream) == 1
+        ends.near.notify("hold")
+        assert holds.wait(HANG_S)
+        # Both are there when the far side goes on.
+        stream.close()
+        ends.near.notify("take")
+        released.set()
+        ends.near.call("ping", timeout=HANG_S)
+    assert got == [True] * rounds
