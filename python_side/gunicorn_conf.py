@@ -43,6 +43,8 @@ keepalive = 5
 timeout = 30
 # No proxy of ours sends SCRIPT_NAME or PATH_INFO as a header, so whoever does is a client.
 forwarder_headers = ""
+# Nor does one tell the scheme, and a client's contradictory headers of that kind would be refused.
+secure_scheme_headers: dict[str, str] = {}
 graceful_timeout = 10
 # It would be a thread in the process that forks, and a socket in the home directory.
 control_socket_disable = True

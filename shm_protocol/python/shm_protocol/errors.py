@@ -297,7 +297,8 @@ def _with_causes(raised: BaseException) -> list[BaseException]:
 
 def _are_bounded(exceptions: list[BaseException]) -> bool:
     return len(exceptions) <= MAX_EXCEPTIONS and all(
-        _follows_its_own(type(one)) and _has_few_notes(one) and _has_short_line(one) for one in exceptions
+        _follows_its_own(type(one)) and _has_few_notes(one) and _has_short_line(one) and _has_short_text(one)
+        for one in exceptions
     )
 
 
@@ -316,6 +317,12 @@ def _has_few_notes(raised: BaseException) -> bool:
         and all(type(note) is str for note in notes)
         and sum(map(len, notes)) <= 4 * MAX_TEXT_BYTES  # a stack that came from the peer is one
     )
+
+
+def _has_short_text(raised: BaseException) -> bool:
+    """Whether its message is no longer than what is told: `traceback`, and logging, copy all of it several times."""
+    text = _attempt(lambda: str(raised))
+    return text is None or str.__len__(text) <= MAX_TEXT_BYTES
 
 
 def _has_short_line(raised: BaseException) -> bool:

@@ -372,6 +372,17 @@ def test_an_exception_that_traceback_would_follow_without_an_end_crosses_and_is_
     assert told in caplog.text
 
 
+def test_a_message_of_millions_of_characters_is_cut_in_the_log_as_it_is_for_the_caller(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for error in (raised(ValueError("x" * 3_000_000)), raised(ExceptionGroup("g", [ValueError("y" * 3_000_000)]))):
+        assert len(crossed(error).stack) <= 2 * MAX_TEXT_BYTES
+        caplog.clear()
+        log_raised(logging.ERROR, "closing %s raised", "it", raised=error)
+        assert "bytes cut" in caplog.text
+        assert len(caplog.text) <= 4 * MAX_TEXT_BYTES
+
+
 def test_a_text_is_cut_by_bytes_at_a_character_boundary() -> None:
     for text in ("x" * 20, "ä" * 20, "€" * 20, "𝄞" * 20, ""):
         for room in range(100):

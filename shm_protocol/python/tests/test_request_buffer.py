@@ -65,10 +65,17 @@ def test_a_chunked_body_beyond_the_limit_is_left_to_the_parser_at_once() -> None
     assert RequestBuffer(LIMIT, LIMIT).feed(CHUNKED_HEAD + b"1\r\nx\r\n" * 160)
 
 
+def test_a_size_line_that_is_too_long_is_refused_however_it_arrives() -> None:
+    long = CHUNKED_HEAD + b"5;" + b"a" * 20_000 + b"\r\nhello\r\n0\r\n\r\n"
+    for length in (1000, 7000, len(long)):
+        buffer = RequestBuffer(100_000, 100_000)
+        assert any(buffer.feed(long[at : at + length]) for at in range(0, len(long), length))
+        assert buffer.is_broken
+
+
 @pytest.mark.parametrize(
     "start",
     [
-        b"\n",
         b"nonsense\r\n",
         b"GET /\r\n",
         b"GET / HTTP/2.0\r\n",
@@ -92,10 +99,10 @@ def test_what_the_parser_refuses_whatever_comes_is_left_to_it_at_once_however_it
 
 def test_empty_lines_before_a_request_are_nothing() -> None:
     buffer = RequestBuffer(LIMIT, LIMIT)
-    for piece in (b"\r\n", b"\r\n\r", b"\n"):
+    for piece in (b"\r\n", b"\r\n\r", b"\n", b"\n", b"\n\r\n"):
         assert not buffer.feed(piece)
     assert not buffer.has_begun
-    assert buffer.feed(b"\r\n" + GET)
+    assert buffer.feed(b"\r\n\n" + GET)
     assert buffer.take() == GET
 
 

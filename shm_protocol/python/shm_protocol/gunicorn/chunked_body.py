@@ -54,13 +54,12 @@ class ChunkedBody:
                 self._begin(_In.SIZE, self.needed)
             end = data.find(CRLF, self._searched)
             line = data[self._position : end if end >= 0 else len(data)]
+            # Also where it has come whole: the parser refuses a line by what it has at once.
+            if len(line) > MAX_SIZE_LINE_BYTES:
+                return self._break()
             if end < 0:
                 self._searched = max(self._position, len(data) - 1)
-                if (
-                    len(line) > MAX_SIZE_LINE_BYTES
-                    or (line and not PART_OF_A_SIZE_LINE.fullmatch(line))
-                    or b"\n" in line
-                ):
+                if (line and not PART_OF_A_SIZE_LINE.fullmatch(line)) or b"\n" in line:
                     return self._break()
                 return False
             size = SIZE_LINE.match(line)

@@ -13,6 +13,7 @@ from .chunked_body import BARE_LF, ChunkedBody
 
 END_OF_LINE: Final = b"\r\n"
 END_OF_HEAD: Final = b"\r\n\r\n"
+EMPTY_LINES: Final = re.compile(rb"(?:\r?\n)+")
 FIRST_BYTE: Final = re.compile(rb"[!-~\r]")
 REQUEST_LINE: Final = re.compile(rb"[^ ]+ [^ ]+ HTTP/1\.[0-9]")
 CONTENT_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*0*([0-9]+)[ \t]*(?=\r\n)", re.IGNORECASE)
@@ -65,8 +66,9 @@ class RequestBuffer:
         """Adds what has arrived. True when the request is ready for the parser."""
         self._data += data
         if self._length_of_head is None:
-            while self._data.startswith(END_OF_LINE):
-                del self._data[: len(END_OF_LINE)]
+            # RFC 9112 section 2.2: some clients send one behind a body; as Node's parser, also one of LF alone.
+            if empty := EMPTY_LINES.match(self._data):
+                del self._data[: empty.end()]
             if not self._has_head():
                 return self._is_refused
         if self._chunks is not None:

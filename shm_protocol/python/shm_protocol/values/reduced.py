@@ -19,6 +19,8 @@ _HINTS: Final = {
     "set": "; send a list",
     "frozenset": "; send a list",
     "generator": "; send a list, or call it with stream()",
+    "async_generator": "; send a list, or call it with stream()",
+    "coroutine": "; await it, and send what it gives",
 }
 _ALLOWED_KEYS: Final = "a key must be None, bool, int, float, str or bytes"
 _MAX_MESSAGE_BYTES: Final = 200
