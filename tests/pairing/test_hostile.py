@@ -9,16 +9,18 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgpack
-import posix_ipc
 import pytest
 import shm_protocol
 from peers import HANG_S, Pair
 from shm_protocol import counters
 from shm_protocol.handshake import PROTOCOL_MAJOR, PROTOCOL_MINOR
+from shm_protocol.transports import segment_names
 
 HEADER = struct.Struct("<4sHHI")
 FRAME_LENGTH = struct.Struct("<I")
@@ -151,12 +153,24 @@ def test_a_hello_with_a_bad_field_gets_no_welcome(pair: Pair, changes: dict[str,
         assert is_closed(connection)
 
 
-def make_segment(contents: bytes) -> posix_ipc.SharedMemory:
+@dataclass(frozen=True, slots=True)
+class Segment:
+    name: str
+    fd: int
+
+
+@contextmanager
+def segment_of(contents: bytes) -> Iterator[Segment]:
     """A segment with these bytes in it."""
     name = f"/shm-polyglot-{secrets.token_hex(16)}"
-    segment = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, 0o600, SEGMENT_BYTES)
-    os.pwrite(segment.fd, contents, 0)
-    return segment
+    fd = segment_names.create(name)
+    try:
+        os.truncate(fd, SEGMENT_BYTES)
+        os.pwrite(fd, contents, 0)
+        yield Segment(name, fd)
+    finally:
+        os.close(fd)
+        segment_names.unlink(name)
 
 
 @over_shm
@@ -173,17 +187,12 @@ def make_segment(contents: bytes) -> posix_ipc.SharedMemory:
     ids=["random", "zeros", "not ready", "other layout", "larger rings", "larger segment"],
 )
 def test_a_garbage_segment_is_refused(pair: Pair, contents: bytes) -> None:
-    segment = make_segment(contents)
-    try:
-        with dial(pair) as connection:
-            connection.sendall(hello(transport="shm", segment=segment.name))
-            refusal = answer(connection)
-            assert refusal is not None
-            assert refusal["status"] == "refused"
-            assert is_closed(connection)
-    finally:
-        segment.close_fd()
-        segment.unlink()
+    with segment_of(contents) as segment, dial(pair) as connection:
+        connection.sendall(hello(transport="shm", segment=segment.name))
+        refusal = answer(connection)
+        assert refusal is not None
+        assert refusal["status"] == "refused"
+        assert is_closed(connection)
 
 
 @over_shm
@@ -191,38 +200,34 @@ def test_a_garbage_segment_is_refused(pair: Pair, contents: bytes) -> None:
     "attack", ["tail too far", "tail unaligned", "bad length", "bad flags", "bad frame", "bad doorbell", "truncated"]
 )
 def test_a_peer_that_spoils_its_ring_is_closed(pair: Pair, attack: str) -> None:
-    segment = make_segment(HEADER_WORDS.pack(MAGIC, 1, RING_BYTES, SEGMENT_BYTES))
-    try:
-        with dial(pair) as connection:
-            connection.sendall(hello(transport="shm", segment=segment.name))
-            welcome = answer(connection)
-            assert welcome is not None
-            assert welcome["status"] == "welcome"
-            length, flags, payload, tail = 8, 0, b"\xc1" * 8, 16
-            if attack == "tail too far":
-                tail = 2**40
-            elif attack == "tail unaligned":
-                tail = 13
-            elif attack == "bad length":
-                length = 2**32 - 1
-            elif attack == "bad flags":
-                flags = 0x80
-            os.pwrite(segment.fd, struct.pack("<II", length, flags) + payload, 0x1000)
-            os.pwrite(segment.fd, struct.pack("<Q", tail), 0x80)
-            if attack == "truncated":
-                os.ftruncate(segment.fd, 0)
-            connection.sendall(b"\x02" if attack == "bad doorbell" else b"\x01")
-            assert is_closed(connection)
-    finally:
-        segment.close_fd()
+    contents = HEADER_WORDS.pack(MAGIC, 1, RING_BYTES, SEGMENT_BYTES)
+    with segment_of(contents) as segment, dial(pair) as connection:
+        connection.sendall(hello(transport="shm", segment=segment.name))
+        welcome = answer(connection)
+        assert welcome is not None
+        assert welcome["status"] == "welcome"
+        length, flags, payload, tail = 8, 0, b"\xc1" * 8, 16
+        if attack == "tail too far":
+            tail = 2**40
+        elif attack == "tail unaligned":
+            tail = 13
+        elif attack == "bad length":
+            length = 2**32 - 1
+        elif attack == "bad flags":
+            flags = 0x80
+        os.pwrite(segment.fd, struct.pack("<II", length, flags) + payload, 0x1000)
+        os.pwrite(segment.fd, struct.pack("<Q", tail), 0x80)
+        if attack == "truncated":
+            os.ftruncate(segment.fd, 0)
+        connection.sendall(b"\x02" if attack == "bad doorbell" else b"\x01")
+        assert is_closed(connection)
 
 
 @over_shm
 def test_what_a_peer_stores_into_the_counters_does_not_keep_the_others_from_being_told(pair: Pair) -> None:
-    segment = make_segment(HEADER_WORDS.pack(MAGIC, 1, RING_BYTES, SEGMENT_BYTES))
-    with dial(pair) as connection, pair.connect(name="honest") as honest:
+    contents = HEADER_WORDS.pack(MAGIC, 1, RING_BYTES, SEGMENT_BYTES)
+    with segment_of(contents) as segment, dial(pair) as connection, pair.connect(name="honest") as honest:
         os.pwrite(segment.fd, b"\xff" * 0x800, COUNTERS_AT)
-        segment.close_fd()
         connection.sendall(hello(transport="shm", segment=segment.name))
         assert answer(connection) is not None
         told = {one.name: one for one in counters.parse(honest.call(counters.METHOD))}
