@@ -133,8 +133,7 @@ class Acceptor:
                 with opened_segment(hello.segment) as memory:
                     transport = Channel(memory, connected.fileno(), max_message=self.max_message)
             else:
-                undo.pop_all()
-                transport = SocketTransport(connected, max_message=self.max_message)
+                transport = SocketTransport(connected.dup(), max_message=self.max_message)
             transport.max_message = min(self.max_message, hello.max_message)
             welcome = handshake.encode_answer(Welcome("acceptor", self.max_message))
             # The transport may have made the socket non-blocking; a welcome always fits.

@@ -21,23 +21,26 @@ _READ_BYTES: Final = 256 * 1024
 _POLL_MS_MAX: Final = 2**31 - 1
 
 
+class _Socket(socket.socket):
+    def __del__(self) -> None:
+        # Not a ResourceWarning: a client that is never closed is closed with the process. Here and not in the transport,
+        # because the collector may come to the socket first.
+        self.close()
+
+
 class SocketTransport:
     """One side of a connected Unix-domain stream socket. See transport.py."""
 
     def __init__(self, connected: socket.socket, *, max_message: int) -> None:
         """Takes `connected` over."""
-        connected.setblocking(False)
         self.max_message = max_message
-        self._socket = connected
+        self._socket = _Socket(connected.family, connected.type, connected.proto, connected.detach())
+        self._socket.setblocking(False)
         self._arrived: list[bytes | memoryview] = []  # and not taken yet
         self._unsent: tuple[memoryview, list[int]] | None = None  # a message, and what each send has taken of it
         self._ended = False
         self._closed_because: str | None = None
         self._counts = dict.fromkeys(("messages_sent", "messages_received", "bytes_sent", "bytes_received"), 0)
-
-    def __del__(self) -> None:
-        # Not a ResourceWarning: a client that is never closed is closed with the process.
-        self._socket.close()
 
     @property
     def kind(self) -> str:
