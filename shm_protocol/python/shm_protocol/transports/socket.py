@@ -22,9 +22,10 @@ _POLL_MS_MAX: Final = 2**31 - 1
 
 
 class _Socket(socket.socket):
+    """Closes itself. The transport could not: the collector may come to its socket first."""
+
     def __del__(self) -> None:
-        # Not a ResourceWarning: a client that is never closed is closed with the process. Here and not in the transport,
-        # because the collector may come to the socket first.
+        # Not a ResourceWarning: a client that is never closed is closed with the process.
         self.close()
 
 
