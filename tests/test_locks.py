@@ -5,27 +5,19 @@ import re
 import tomllib
 from pathlib import Path
 
+import audit
 import pytest
 from services import ROOT
 
-PYTHON_LOCKS = sorted(path.name for path in [*ROOT.glob("requirements*.lock"), ROOT / "tests" / "audit.lock"])
-NODE_LOCKS = [
-    "package-lock.json",
-    "bench/peers/package-lock.json",
-    "release/package-lock.json",
-    "release/tests/tools/package-lock.json",
-    "shm_protocol/node/test/older_types/package-lock.json",
-    "examples/package-lock.json",
-    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("examples/*/*/package-lock.json"))),
-]
+PYTHON_LOCKS = audit.python_locks()
+NODE_LOCKS = audit.node_locks()
 PACKAGES = [path for path in ROOT.glob("**/package.json") if not {"node_modules", "build", ".venv"} & set(path.parts)]
 ENTRY = re.compile(r"^([\w.-]+)==([\w.+!-]+)(?: ; [^\\]+)?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE)
 
 
 def entries(name: str) -> dict[str, str]:
     """What a lock file of Python's pins: version by name. Every line of it belongs to an entry or is a comment."""
-    path = ROOT / name if (ROOT / name).exists() else ROOT / "tests" / name
-    text = path.read_text()
+    text = (ROOT / name).read_text()
     rest = ENTRY.sub("", text)
     left = [line for line in rest.splitlines() if line and not line.lstrip().startswith("#")]
     assert not left, f"{name}: no version and hash: {left[:3]}"
