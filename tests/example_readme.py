@@ -42,9 +42,11 @@ class Command:
         return found
 
     def promised_output(self) -> str:
-        """A pattern of all that a command prints. Whether the last line has an end is not seen in a README."""
+        """A pattern of all that a command prints. Whether the last line has an end, and what empty ones
+        follow it, is not seen in a README.
+        """
         lines = (r"(?:.*\n)*?" if line == ANY else f"{_pattern(line)}\n" for line in self.output)
-        return f"{''.join(lines)}".removesuffix("\n") + r"\n?"
+        return f"{''.join(lines)}".removesuffix("\n") + r"\n*"
 
     def with_ports(self, ports: Mapping[str, str]) -> str:
         """The words, with the ports that there really are for those that the README has."""

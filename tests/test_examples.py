@@ -25,8 +25,10 @@ from services import ROOT
 EXAMPLES = ROOT / "examples"
 FOLDERS = sorted(readme.parent for side in ("node", "python") for readme in (EXAMPLES / side).glob("*/README.md"))
 DIST = os.environ.get("SHM_POLYGLOT_DIST")
-HEAVY = {"node/etl_pandas", "node/numpy_sklearn"}
-"""What they need takes longer to install than everything else together."""
+HEAVY = {"node/etl_pandas", "node/next", "node/numpy_sklearn"}
+"""What they need takes longer to install, or to build, than everything else together."""
+WRITTEN = ("__pycache__", "node_modules", ".venv", ".next", "celery_files")
+"""What is left in an example that somebody has run where it is."""
 SETTINGS = ("SHM_POLYGLOT_", "NO_COLOR", "PYTHONPATH", "WEB_CONCURRENCY", "VIRTUAL_ENV")
 ANY_PORT = {"PORT": "0", "GUNICORN_CMD_ARGS": "--bind=127.0.0.1:0", "UVICORN_PORT": "0"}
 
@@ -40,7 +42,7 @@ class Copy:
 
     def __init__(self, example: Path, folder: Path, runtime: Path) -> None:
         self.folder = folder / example.name
-        shutil.copytree(example, self.folder, ignore=shutil.ignore_patterns("__pycache__", "node_modules", ".venv"))
+        shutil.copytree(example, self.folder, ignore=shutil.ignore_patterns(*WRITTEN))
         kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
         self.environment = {**kept, **ANY_PORT, "XDG_RUNTIME_DIR": str(runtime), "DIST": DIST or ""}
         if DIST is None:
@@ -126,10 +128,13 @@ def test_an_example_pins_what_the_tests_run_it_with(example: Path) -> None:
     # Of some there is a version for each of several Pythons.
     for name, version in re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE):
         locked[name.lower().replace("_", "-")].add(version)
+    # What only a heavy one needs is nowhere else.
+    heavy = name_of(example) in HEAVY
     for name, version in pins_of(example).items():
-        # What only a heavy one needs is nowhere else.
-        assert version in locked[name] or (not locked[name] and name_of(example) in HEAVY), f"{name}=={version}"
-    assert npm_pins_of(example).items() <= npm_pins_of(EXAMPLES).items()
+        assert version in locked[name] or (not locked[name] and heavy), f"{name}=={version}"
+    npm_locked = {**npm_pins_of(ROOT), **npm_pins_of(EXAMPLES)}
+    for name, version in npm_pins_of(example).items():
+        assert version == npm_locked.get(name) or (name not in npm_locked and heavy), f"{name}@{version}"
 
 
 def test_every_folder_of_the_examples_has_a_readme_and_is_listed_in_the_readme_of_all() -> None:

@@ -1,0 +1,6 @@
+import { bridge } from "../../bridge";
+
+export async function GET(): Promise<Response> {
+  const { connections } = await bridge();
+  return Response.json({ connections: connections.length });
+}
