@@ -297,18 +297,18 @@ class AsyncClient:
         taken = 0
         try:
             while items or not call.done:
-                while items:
-                    item = items.popleft()
-                    taken += 1
-                    if taken >= grant_after and not call.done:
-                        connection.grant(call, taken)
-                        taken = 0
-                    yield item
-                if call.done:
-                    break
-                if self._loop.time() >= deadline:
+                # Also where items are here: a peer that is always ahead would hold the deadline off for ever.
+                if not call.done and self._loop.time() >= deadline:
                     raise CallTimeout(f"{method}: the stream did not end within {seconds:g} s")
-                await connection.wait_for(call, deadline)
+                if not items:
+                    await connection.wait_for(call, deadline)
+                    continue
+                item = items.popleft()
+                taken += 1
+                if taken >= grant_after and not call.done:
+                    connection.grant(call, taken)
+                    taken = 0
+                yield item
         finally:
             connection.give_up(call)
         if call.error is not None:

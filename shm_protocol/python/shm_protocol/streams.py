@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator, Sized
+from time import monotonic
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -54,8 +55,9 @@ class Stream(Iterator[Any]):
         assert items is not None
         caller.require_owner()
         try:
-            while not items and not call.done:
-                if not caller.advance(self._deadline, call) and not items and not call.done:
+            # Also where items are here: a peer that is always ahead would hold the deadline off for ever.
+            while not call.done and (not items or monotonic() >= self._deadline):
+                if not caller.advance(self._deadline, call) and not call.done:
                     raise CallTimeout(f"{call.method}: the stream did not end within {self._seconds:g} s")
             if items:
                 return self._take(items)

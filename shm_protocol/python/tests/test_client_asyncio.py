@@ -548,6 +548,19 @@ def test_a_stream_past_its_deadline_says_so(run: Run, functions: Functions) -> N
     run(test)
 
 
+def test_a_stream_that_is_always_ahead_of_its_reader_ends_at_its_deadline(run: Run, functions: Functions) -> None:
+    async def test(client: AsyncClient) -> None:
+        with pytest.raises(CallTimeout, match=r"^forever: the stream did not end within 0\.1 s"):
+            async for item in client.stream("forever", timeout=0.1):
+                await until(lambda item=item: functions.sent > item + 3)  # type: ignore[misc]
+                await turns()
+                # It would never end.
+                assert item < 50_000
+        assert await client.call("echo", 1) == 1
+
+    run(test)
+
+
 def test_streams_and_calls_share_the_connection(run: Run) -> None:
     async def collect(client: AsyncClient, to: int) -> list[int]:
         return [item async for item in client.stream("count", to, credit=2)]

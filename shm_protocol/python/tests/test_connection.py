@@ -679,6 +679,23 @@ def test_a_stream_past_its_deadline_says_so_and_is_cancelled(make: Callable[...,
     assert [values.decode(m)[0] for m in iter(ends.far_transport.try_receive, None)] == [frames.REQUEST, frames.CANCEL]
 
 
+def test_a_stream_that_is_always_ahead_of_its_reader_ends_at_its_deadline(make: Callable[..., Ends]) -> None:
+    def numbers() -> Iterator[int]:
+        yield from itertools.count()
+
+    ends = make(None, {"f": numbers})
+    ends.serve()
+    stream = ends.near.stream("f", timeout=0.05)
+    passed = time.monotonic() + 0.05
+    assert next(stream) == 0
+    while time.monotonic() < passed:
+        pass
+    with pytest.raises(CallTimeout, match=r"^f: the stream did not end within 0\.05 s"):
+        next(stream)
+    with ends.near.stream("f", timeout=HANG_S) as again:
+        assert next(again) == 0
+
+
 # Full rings.
 
 
