@@ -47,6 +47,10 @@ async function main() {
 main();
 """
 
+HELD = """
+while (!require("node:fs").existsSync("go")) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+"""
+
 APP = """
 import os
 
@@ -151,8 +155,8 @@ def test_typescript_calls_what_is_exposed(project: Project, arguments: tuple[str
     (project.folder / "gunicorn.conf.py").write_text(prepared)
     run = project.run_and_wait("--node", "server.js", *arguments)
     node = url(run, "node")
-    # A worker attaches when it has loaded the app.
-    until(lambda: text(f"{node}/a-b-c") == "3 words", lambda: f"{text(f'{node}/a-b-c')}\n{run.output()}")
+    # At once: it is not up before a worker has attached.
+    assert text(f"{node}/a-b-c") == "3 words"
     run.process.send_signal(signal.SIGINT)
     assert run.exit_code() == 0, run.output()
     assert run.processes() == []
@@ -433,13 +437,62 @@ def test_ctrl_c_before_a_side_is_started_ends_the_run_without_a_word(project: Pr
     until(lambda: run.processes() == [], run.output)
 
 
-def test_a_second_node_in_a_project_is_told_who_listens_already_and_the_first_goes_on(project: Project) -> None:
-    first = project.run_and_wait("--node", "server.js")
+def test_a_second_run_of_a_folder_is_told_which_process_runs_it_already_and_the_first_goes_on(
+    project: Project,
+) -> None:
+    (project.folder / "server.js").write_text(HELD + SERVER)
+    first = project.run("--node", "server.js")
+    first.wait_for("SHM_POLYGLOT_DIR=")
+    # The Node of the first does not listen yet.
     second = project.run("--node", "server.js")
     assert second.exit_code() == 1
-    assert f"process {first.child('server.js')} (" in second.output()
-    assert "and only one may: end it, or give this run another SHM_POLYGLOT_DIR" in second.output()
+    assert f"this folder is run already by process {first.process.pid} (" in second.output()
+    assert "or give this run another SHM_POLYGLOT_DIR to have both, and ports of its own (--port)" in second.output()
+    assert " up" not in second.output()
+    (project.folder / "go").touch()
+    first.wait_for(" up; Ctrl-C ends ")
     assert text(url(first, "node")).startswith("node ")
+    # Nor does the lock outlive a run that is killed.
+    first.process.kill()
+    until(lambda: not first.processes(), first.output)
+    project.run_and_wait("--node", "server.js")
+
+
+def test_a_node_side_beside_one_that_was_started_by_hand_is_told_who_listens_already(project: Project) -> None:
+    directory = project.runtime / "by-hand"
+    project.environment["SHM_POLYGLOT_DIR"] = str(directory)
+    with subprocess.Popen(["node", "server.js"], cwd=project.folder, env=project.environment) as node:
+        until((directory / "node.sock").exists, lambda: "it listens")
+        run = project.run("--node", "server.js")
+        assert run.exit_code() == 1
+        assert f"process {node.pid} (node server.js) listens at " in run.output()
+        assert "and only one may: end it, or give this run another SHM_POLYGLOT_DIR" in run.output()
+        node.terminate()
+
+
+def test_a_directory_that_is_a_file_is_named_with_the_setting(project: Project) -> None:
+    file = project.runtime / "file"
+    file.touch()
+    project.environment["SHM_POLYGLOT_DIR"] = str(file)
+    run = project.run("--node", "server.js")
+    assert run.exit_code() == 1
+    assert f"shm-polyglot run: SHM_POLYGLOT_DIR={file}: {file} cannot be used: File exists" in run.output()
+
+
+def test_a_run_is_up_once_its_python_side_has_attached_and_says_what_it_waits_for(project: Project) -> None:
+    (project.folder / "server.js").write_text(SERVER.replace("const server =", f"{HELD}\n  const server ="))
+    for arguments, reason in (
+        (("--wsgi", "app:app", "--port", "0"), "no worker has loaded the app and attached to Node"),
+        (("--expose", "words=words"), "it has not imported all of that and attached to Node"),
+    ):
+        run = project.run("--node", "server.js", *arguments)
+        run.wait_for(f"python is not ready yet: {reason}")
+        assert " up" not in run.output()
+        (project.folder / "go").touch()
+        run.wait_for(" up; Ctrl-C ends both")
+        (project.folder / "go").unlink()
+        run.process.terminate()
+        assert run.exit_code() == 0, run.output()
 
 
 def test_two_projects_of_one_user_do_not_meet(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -525,6 +578,7 @@ def nothing_here(project: Project) -> None:
         (None, ("--expose", "ml"), 2, "--expose ml: must be NAME=MODULE, such as ml=myapp.ml"),
         (None, ("--expose", "a=b", "--expose", "a=c"), 2, "--expose gives a twice"),
         (None, ("--port", "65536"), 2, "--port: '65536': must be a whole number from 0 to 65535"),
+        (None, ("--wsgi", "app:app"), 2, 'WEB_CONCURRENCY="many": must be a whole number of at least 1'),
         (None, ("--workers", "0"), 2, "--workers: '0': must be a whole number from 1 to 256"),
     ],
 )
@@ -533,6 +587,8 @@ def test_what_cannot_be_run_is_named_before_anything_is_started(
 ) -> None:
     if prepare is not None:
         prepare(project)
+    # Passed over where --workers says how many, or nothing is run that has any.
+    project.environment["WEB_CONCURRENCY"] = "many"
     run = project.run(*arguments)
     assert run.exit_code() == code
     assert told in run.output()

@@ -1,4 +1,4 @@
-"""Commands whose stdout or stderr is closed, is read by nobody, or takes nothing."""
+"""Commands whose stdout or stderr is closed, is read by nobody, or takes nothing, or whose folder is gone."""
 
 from __future__ import annotations
 
@@ -90,3 +90,30 @@ def test_a_command_whose_output_cannot_be_written_says_why(tmp_path: Path, argum
     assert returned == 1
     assert said.endswith("stdout cannot be written to: No space left on device\n"), said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said_last"),
+    [
+        (("run",), 2, "shm-polyglot run: the current folder has been removed: change to one that is there\n"),
+        (("doctor",), 1, "skipped\n"),
+        (("top", "--count", "1"), 1, "see that both have the same SHM_POLYGLOT_DIR\n"),
+    ],
+)
+def test_a_command_in_a_folder_that_has_been_removed_ends_with_its_verdict(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, said_last: str
+) -> None:
+    removed = tmp_path / "removed"
+    removed.mkdir()
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=removed,
+        env={**os.environ, "SHM_POLYGLOT_DIR": "", "XDG_RUNTIME_DIR": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        check=False,
+        preexec_fn=removed.rmdir,
+    )
+    assert (done.returncode, (done.stdout + done.stderr)[-len(said_last) :]) == (code, said_last)

@@ -67,6 +67,11 @@ def serve(
         serve_unrelated=serve_unrelated,
         leave_timeout=leave_timeout,
     )
+    serve_until_stopped(worker, leave_timeout)
+
+
+def serve_until_stopped(worker: Worker, leave_timeout: float = LEAVE_TIMEOUT_S) -> None:
+    """As serve(), with a worker that has been made."""
     with _stopped_by_sigterm(worker, leave_timeout):
         try:
             worker.serve()

@@ -30,9 +30,10 @@ TypeScript's calls as well; with --expose and no app, a Python process that only
 takes what the folder has: server.ts (main, index; .js and the like), and `app` in app.py (wsgi.py, main.py). Either
 side may run alone.
 
-The lines of both are shown under their names, and the ports that they open. A side that ends is started again, after
-0.5 s, 1 s, 2 s, …, while the other answers; one that ends five times in a row within 10 s ends the run, and so does one
-that ends before it has been ready at all. Ctrl-C ends both in order, a second one at once.
+The lines of both are shown under their names, and the ports that they open. They are up once Python has attached to
+Node; until then it says what it waits for. A side that ends is started again, after 0.5 s, 1 s, 2 s, …, while the other
+answers; one that ends five times in a row within 10 s ends the run, and so does one that ends before it has been ready
+at all. Ctrl-C ends both in order, a second one at once. A folder has one run with a Node side; a second is refused.
 
 Node runs TypeScript with tsx or ts-node where a package.json asks for it, else by itself (Node 22.18 and newer).
 gunicorn is configured as ever, by gunicorn.conf.py and GUNICORN_CMD_ARGS; an option here wins.

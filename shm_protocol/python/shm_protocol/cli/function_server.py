@@ -1,31 +1,55 @@
 """A Python side without HTTP: answers TypeScript's calls until a signal ends it.
 
-`python -m shm_protocol.cli.function_server FD ml=myapp.ml,…`: a byte is written to FD once all of that is imported.
+`python -m shm_protocol.cli.function_server FD WAITS ml=myapp.ml,…`: a byte is written to FD once all of that is
+imported, and where WAITS is "attach", once it has attached to Node.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import Final
 
-from ..exposed import Exposed
-from ..worker import serve
+from ..connection import Connection
+from ..worker import Worker, serve_until_stopped
+
+ATTACH: Final = "attach"
+"""The argument WAITS of a worker that is of use only once Node is there."""
+
+
+class _Telling(Worker):
+    """Tells once, when it has attached."""
+
+    ready: int | None = None
+
+    def _serve(self, connection: Connection) -> None:
+        if self.ready is not None:
+            _tell(self.ready)
+            self.ready = None
+        super()._serve(connection)
+
+
+def _tell(ready: int) -> None:
+    os.write(ready, b"\n")
+    os.close(ready)
 
 
 def main() -> None:
     """Serve what the arguments name."""
-    ready, given = int(sys.argv[1]), sys.argv[2]
+    ready, waits, given = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     expose: dict[str, object] = {}
     for pair in given.split(","):
         name, _, target = pair.partition("=")
         expose[name] = target
     try:
-        Exposed(expose)
+        worker = _Telling(expose=expose)
     except (ImportError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
-    os.write(ready, b"\n")
-    os.close(ready)
-    serve(expose=expose)
+    if waits == ATTACH:
+        worker.ready = ready
+    else:
+        _tell(ready)
+    serve_until_stopped(worker)
 
 
 if __name__ == "__main__":

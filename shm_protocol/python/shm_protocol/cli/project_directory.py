@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ..config import MAX_SOCKET_PATH_BYTES, SOCKET_NAME, check_directory
+from ..config import MAX_SOCKET_PATH_BYTES, SOCKET_NAME, ConfigError, check_directory
 
 NAME_CHARACTERS: Final = 20
 """So much of the folder's own name is in the directory's, for people; the rest tells folders of one name apart."""
@@ -21,9 +21,12 @@ NAME_CHARACTERS: Final = 20
 
 def of(project: Path, environment: Mapping[str, str] = os.environ) -> Path:
     """The directory of the project in this folder: under $XDG_RUNTIME_DIR where a socket's path fits in there, else
-    under /tmp. It need not exist.
+    under /tmp. It need not exist. Raises ConfigError where the project's folder is gone.
     """
-    project = project.resolve()
+    try:
+        project = project.resolve()
+    except FileNotFoundError:
+        raise ConfigError("the current folder has been removed: change to one that is there") from None
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", project.name)[:NAME_CHARACTERS]
     mark = f"{name}-{hashlib.sha256(os.fsencode(project)).hexdigest()[:8]}"
     runtime = Path(environment.get("XDG_RUNTIME_DIR", ""))
@@ -69,7 +72,10 @@ def environment_in(project: Path, environment: Mapping[str, str] = os.environ) -
     """The environment for a command that is run in the folder of a project: where nothing else is set and `run` runs
     there, its directory.
     """
-    directory = of(project, environment)
+    try:
+        directory = of(project, environment)
+    except ConfigError:
+        return dict(environment)
     if environment.get("SHM_POLYGLOT_DIR") or not (directory / SOCKET_NAME).exists():
         return dict(environment)
     return {**environment, "SHM_POLYGLOT_DIR": str(directory)}

@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Final
 
 from .. import config
 from ..config import ConfigError
-from . import node_command, ports, probe, project_directory, standard_streams
+from . import node_command, ports, probe, project_directory, run_lock, standard_streams
+from .function_server import ATTACH
 from .node_command import CannotRunNode
 from .printable import printable
 from .side import READY_FD, Program
@@ -53,6 +55,12 @@ class Options:
 
 def run(options: Options) -> int:
     """Run the sides until a signal ends them; the exit code."""
+    with ExitStack() as kept:
+        return _run(options, kept)
+
+
+def _run(options: Options, kept: ExitStack) -> int:
+    """kept: what the run has to itself, until its directory has been removed."""
     try:
         if sys.platform != "linux":
             raise UsageError("it supervises by means of Linux; elsewhere, start both sides by hand, or use containers")
@@ -64,6 +72,8 @@ def run(options: Options) -> int:
         names = [program.name for program in programs]
         if is_own:
             project_directory.make(directory)
+        if sides.node is not None:
+            _keep_to_itself(directory, kept, is_own=is_own)
     except (UsageError, ConfigError) as error:
         return _failed(str(error), 2)
     except (CannotRunNode, SideFailed, OSError) as error:
@@ -85,6 +95,21 @@ def run(options: Options) -> int:
         if is_own:
             project_directory.remove(directory)
     return 0
+
+
+def _keep_to_itself(directory: Path, kept: ExitStack, *, is_own: bool) -> None:
+    """Raises SideFailed where another run has a Node side there. It may not listen yet."""
+    what = "this folder" if is_own else f"SHM_POLYGLOT_DIR={directory}"
+    try:
+        kept.enter_context(run_lock.held(directory))
+    except run_lock.IsRun as other:
+        who = "another container" if other.pid is None else f"process {other.pid} ({ports.command(other.pid)})"
+        raise SideFailed(
+            f"{what} is run already by {who}: end that, or give this run another SHM_POLYGLOT_DIR to have both, and "
+            "ports of its own (--port)"
+        ) from None
+    except OSError as error:
+        raise SideFailed(f"{what}: {directory} cannot be used: {error.strerror}") from None
 
 
 def check_nobody_listens(path: Path) -> None:
@@ -161,6 +186,8 @@ def _find_sides(options: Options) -> _Sides:
         for option, value in (("--host", options.host), ("--port", options.port), ("--workers", options.workers)):
             if value is not None:
                 raise UsageError(f"{option} is for gunicorn: name an app for it with --wsgi MODULE:APP")
+    elif options.workers is None and (text := os.environ.get("WEB_CONCURRENCY")) and not config.whole_number(text):
+        raise UsageError(f"WEB_CONCURRENCY={config.shown(text)}: must be a whole number of at least 1")
     return _Sides(node, wsgi, exposed)
 
 
@@ -173,22 +200,26 @@ def _programs(options: Options, sides: _Sides, path: Path, output: Output) -> li
         output.say(f"node: {sides.node}, {command.told}")
         unready = f"nothing listens at {path}: does it call listen()?"
         programs.append(Program("node", command.words, options.project, environment, lambda: listens(path), unready))
+    # Alone it is up without Node, which may come later.
+    waits, to_attach = ("", "") if sides.node is None else (ATTACH, " and attached to Node")
     if sides.wsgi is not None:
         if util.find_spec("gunicorn") is None:
             raise SideFailed(f"gunicorn is not installed: {sys.executable} -m pip install 'shm-polyglot[gunicorn]'")
         output.say(f"python: {sides.wsgi}, gunicorn {metadata.version('gunicorn')}, {sys.executable}")
-        words = _gunicorn(options, sides.wsgi, sides.exposed)
-        programs.append(Program("python", words, options.project, environment, None, "no worker has loaded the app"))
+        words = _gunicorn(options, sides.wsgi, waits, sides.exposed)
+        unready = f"no worker has loaded the app{to_attach}"
+        programs.append(Program("python", words, options.project, environment, None, unready))
     elif sides.exposed:
         not_again = ", which is not started anew when a file changes" if options.reload else ""
         output.say(f"python: {sides.exposed} without HTTP{not_again}, {sys.executable}")
-        words = [sys.executable, "-m", "shm_protocol.cli.function_server", READY_FD, sides.exposed]
-        programs.append(Program("python", words, options.project, environment, None, "not all of it is imported"))
+        words = [sys.executable, "-m", "shm_protocol.cli.function_server", READY_FD, waits, sides.exposed]
+        unready = f"it has not imported all of that{to_attach}"
+        programs.append(Program("python", words, options.project, environment, None, unready))
     return programs
 
 
-def _gunicorn(options: Options, wsgi: str, exposed: str) -> list[str]:
-    words = [sys.executable, "-m", "shm_protocol.cli.wsgi_server", READY_FD, exposed]
+def _gunicorn(options: Options, wsgi: str, waits: str, exposed: str) -> list[str]:
+    words = [sys.executable, "-m", "shm_protocol.cli.wsgi_server", READY_FD, waits, exposed]
     if options.host is not None or options.port is not None:
         from .wsgi_server import HOST, PORT
 

@@ -24,6 +24,8 @@ START_TIMEOUT_S: Final = 60.0
 """How long a side may take to become ready; after that it is taken for running."""
 STOP_GRACE_S: Final = 15.0
 """How long a side may take to end after SIGTERM before it is killed: longer than gunicorn takes by our settings."""
+TOLD_AFTER_S: Final = 5.0
+"""A side that is not ready for so long: what it waits for is told."""
 LOOK_EVERY_S: Final = 1.0
 """How often a side is looked at for ports that it has opened, at first; the longer it runs, the seldomer."""
 TICK_S: Final = 0.1
@@ -98,6 +100,7 @@ class _Kept:
         self.backoff = Backoff()
         self.has_been_ready = False
         self.started_at = 0.0
+        self.has_told_wait = False
         self.ready_at: float | None = None
         self.looked_at = 0.0
         self.told: set[Address] = set()
@@ -179,6 +182,7 @@ class Supervisor:
         kept.lines.forget()
         kept.ready_at = kept.ended_at = kept.due_at = None
         kept.started_at = time.monotonic()
+        kept.has_told_wait = False
         try:
             kept.side = Side(kept.program, kept.lines, self._selector)
         except CannotStart as error:
@@ -187,10 +191,13 @@ class Supervisor:
     def _look_at(self, kept: _Kept, side: Side) -> None:
         now = time.monotonic()
         if kept.ready_at is None:
+            name = kept.program.name
             is_late = now - kept.started_at > START_TIMEOUT_S
             if not is_late and not side.is_ready():
+                if not kept.has_told_wait and now - kept.started_at > TOLD_AFTER_S:
+                    kept.has_told_wait = True
+                    self._output.say(f"{name} is not ready yet: {kept.program.unready}")
                 return
-            name = kept.program.name
             if is_late:
                 self._output.say(f"{name} is not ready after {START_TIMEOUT_S:.0f} s: {kept.program.unready}")
             elif kept.has_been_ready:

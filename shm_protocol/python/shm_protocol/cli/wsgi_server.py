@@ -1,7 +1,8 @@
 """gunicorn with the defaults of `shm-polyglot run`, which a gunicorn.conf.py or an option wins over.
 
-`python -m shm_protocol.cli.wsgi_server FD ml=myapp.ml,… …gunicorn's arguments`: a byte is written to FD once a worker
-has loaded the app. The second argument is what TypeScript may call, "": as the file and the environment say.
+`python -m shm_protocol.cli.wsgi_server FD WAITS ml=myapp.ml,… …gunicorn's arguments`: a byte is written to FD once a
+worker has loaded the app, and where WAITS is "attach", once it has attached to Node, if it is one that does. The third
+argument is what TypeScript may call, "": as the file and the environment say.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from gunicorn.workers.base import Worker
 
 # Before gunicorn makes its table of settings, so that it has the worker's.
 from .. import gunicorn as bridge_gunicorn
+from ..gunicorn import BridgeWorker
 from . import ports
+from .function_server import ATTACH
 
 WORKER_CLASS: Final = f"{bridge_gunicorn.__name__}.BridgeWorker"
 HOST: Final = "127.0.0.1"
@@ -30,8 +33,9 @@ GRACEFUL_TIMEOUT_S: Final = 10
 class WsgiServer(WSGIApplication):
     """gunicorn, for one app."""
 
-    def __init__(self, ready: int, exposed: str) -> None:
+    def __init__(self, ready: int, waits: str, exposed: str) -> None:
         self._ready = ready
+        self._waits = waits
         self._exposed = exposed
         super().__init__()
 
@@ -55,11 +59,17 @@ class WsgiServer(WSGIApplication):
             self.cfg.set("shm_expose", self._exposed)
         theirs = self.cfg.post_worker_init
 
-        def post_worker_init(worker: Worker) -> None:
-            theirs(worker)
+        def tell() -> None:
             # The supervisor has died: its workers will as well.
             with suppress(OSError):
                 os.write(self._ready, b"\n")
+
+        def post_worker_init(worker: Worker) -> None:
+            theirs(worker)
+            if self._waits == ATTACH and isinstance(worker, BridgeWorker):
+                worker.when_attached = tell
+            else:
+                tell()
 
         self.cfg.set("post_worker_init", post_worker_init)
 
@@ -84,10 +94,10 @@ class WsgiServer(WSGIApplication):
 
 def main() -> None:
     """Serve until a signal ends it."""
-    ready, exposed = int(sys.argv.pop(1)), sys.argv.pop(1)
+    ready, waits, exposed = int(sys.argv.pop(1)), sys.argv.pop(1), sys.argv.pop(1)
     # The app's own programs need not have it.
     os.set_inheritable(ready, False)
-    server = WsgiServer(ready, exposed)
+    server = WsgiServer(ready, waits, exposed)
     server.check_ports()
     server.run()
 

@@ -107,6 +107,9 @@ class BridgeWorker(ThreadWorker):
     owner: Owner
     quits = False
 
+    when_attached: Callable[[], object] = staticmethod(lambda: None)
+    """Called each time that it has attached to Node, in the thread that serves Node's calls."""
+
     @classmethod
     def check_config(cls, cfg: Config, log: Logger) -> None:
         """Refuses at start what this worker cannot do. Raises RuntimeError, which gunicorn prints."""
@@ -190,6 +193,7 @@ class BridgeWorker(ThreadWorker):
     def prepare(self) -> None:
         """Called when Node is there, before its first call is served: handlers have a connection at once."""
         self.client.prepare()
+        self.when_attached()
 
     def run(self) -> None:
         """Serves until the worker is told to stop, then finishes what has begun."""
