@@ -9,7 +9,7 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { chmodSync, closeSync, constants, lstatSync, mkdirSync, openSync, readdirSync, renameSync, statSync, unlinkSync } from "node:fs";
+import { chmodSync, closeSync, constants, existsSync, lstatSync, mkdirSync, openSync, readdirSync, renameSync, statSync, unlinkSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { basename, dirname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -74,7 +74,7 @@ export class Listener {
     checkSocketPath(path);
     // The working folder may change while the path is watched.
     const absolute = resolve(path);
-    mkdirSync(dirname(absolute), { recursive: true, mode: 0o700 });
+    makeDirectory(dirname(absolute));
     const onError = (error: Error): void => { log.error("the listening socket failed", { path, error: error.message }); };
     const handler = { onConnection, onError, nameListener };
     return new Listener(absolute, log, handler, await listenAlone(absolute, handler));
@@ -224,6 +224,19 @@ async function checkFree(path: string, place: number, handler: Handler): Promise
 /** A path of that file that fits into a socket's address, by its directory's descriptor. */
 function reachable(file: string, place: number): string {
   return Buffer.byteLength(file) <= MAX_SOCKET_PATH_BYTES ? file : `/proc/self/fd/${place}/${basename(file)}`;
+}
+
+/** Make it, and those that it is in: Node's own `recursive` never returns where the system makes none, as in /proc. */
+function makeDirectory(directory: string): void {
+  if (existsSync(directory)) return;
+  if (dirname(directory) !== directory) makeDirectory(dirname(directory));
+  try {
+    mkdirSync(directory, { mode: 0o700 });
+  } catch (error) {
+    // Another process has been quicker.
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return;
+    throw new Error(`${directory} cannot be made: ${messageOf(error)}; set SHM_POLYGLOT_DIR to another`, { cause: error });
+  }
 }
 
 /** Check that the directory is ours alone. */

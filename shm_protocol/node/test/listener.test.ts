@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, unlinkSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { suite, test } from "node:test";
@@ -154,6 +154,21 @@ suite("a path", () => {
     const path = `/${"é".repeat(40)}${"d".repeat(17)}/node.sock`;
     assert.equal(Buffer.byteLength(path), 108);
     await assert.rejects(open(path), /has 108 bytes and must have at most 107: .*set SHM_POLYGLOT_DIR/);
+  });
+});
+
+suite("a directory that cannot be is refused with what to set:", () => {
+  test("a file, one within a file, and one where the system makes none", async () => {
+    await withDirectory(async (directory) => {
+      const file = join(directory, "file");
+      writeFileSync(file, "");
+      await assert.rejects(open(join(file, "node.sock")), { message: `${file} is not a directory; set SHM_POLYGLOT_DIR to another` });
+      const within = join(file, "within");
+      await assert.rejects(open(join(within, "node.sock")), {
+        message: `${within} cannot be made: ENOTDIR: not a directory, mkdir '${within}'; set SHM_POLYGLOT_DIR to another`,
+      });
+      await assert.rejects(open("/proc/shm-polyglot/node.sock"), /^Error: \/proc\/shm-polyglot cannot be made: ENOENT: .*; set SHM_POLYGLOT_DIR/);
+    });
   });
 });
 

@@ -136,7 +136,7 @@ def check_directory(directory: Path) -> None:
     if status.st_uid != os.geteuid():
         raise PermissionError(f"{directory} belongs to the user {status.st_uid}, not to {os.geteuid()}")
     if not stat.S_ISDIR(status.st_mode):
-        raise NotADirectoryError(f"{directory} is not a directory")
+        raise NotADirectoryError(f"{directory} is not a directory; set SHM_POLYGLOT_DIR to another")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise PermissionError(
             f"{directory} has mode {stat.S_IMODE(status.st_mode):04o}: others may enter; chmod 700 {directory}"

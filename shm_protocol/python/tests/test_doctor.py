@@ -261,7 +261,7 @@ def test_a_directory_of_another_user_fails(path: Path) -> None:
 
 def test_a_directory_that_is_a_file_fails(path: Path) -> None:
     path.touch()
-    assert "is not a directory" in examine(path / "node.sock")["directory"].detail
+    assert "is not a directory; set SHM_POLYGLOT_DIR to another" in examine(path / "node.sock")["directory"].detail
     assert examine(path / "no" / "node.sock")["directory"].status == "failed"
 
 
