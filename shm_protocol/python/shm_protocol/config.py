@@ -63,8 +63,11 @@ def read_settings(
 ) -> Settings:
     """The settings in force: each argument, or else the environment, or else the default.
 
-    A variable that an argument wins over is not looked at; one that is empty counts as unset. Raises ConfigError.
+    A variable that an argument wins over is not looked at; one that is empty counts as unset. Raises ConfigError, and
+    TypeError for a path that is none.
     """
+    if path is not None and not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path={shown(path)}: must be a string or a path, that of the socket")
     if transport is not None:
         choice = checked_transport("transport", transport)
     else:

@@ -132,6 +132,12 @@ def test_a_path_with_a_zero_byte_is_refused() -> None:
         config.read_settings("/tmp/a\0b", environment={})
 
 
+@pytest.mark.parametrize("path", [3, b"/run/node.sock", ["/run"], True])
+def test_a_path_that_is_none_is_a_type_error_that_names_it(path: Any) -> None:
+    with pytest.raises(TypeError, match=r"^path=.*: must be a string or a path, that of the socket$"):
+        config.read_settings(path, environment={})
+
+
 def test_a_private_directory_is_taken(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     config.check_directory(tmp_path)
