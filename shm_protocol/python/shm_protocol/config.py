@@ -85,8 +85,6 @@ def read_settings(
         )
     else:
         message = _integer(environment, "SHM_POLYGLOT_MAX_MESSAGE", MIN_MAX_MESSAGE, MAX_MAX_MESSAGE)
-    if path is not None and not isinstance(path, str | os.PathLike):
-        raise ConfigError(f"path={shown(path)}: must be a string or a path")
     socket_path = Path(path) if path is not None else directory(environment) / SOCKET_NAME
     check_socket_path(socket_path)
     return Settings(
