@@ -5,7 +5,7 @@ CORES := $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up dist bench bench-quick bench-setup test lint test-c test-node test-python test-dist test-examples test-compose docs model chaos fuzz soak audit clean FORCE
+.PHONY: help setup up dist bench bench-quick bench-setup test lint test-c test-node test-python test-newest test-dist test-examples test-compose docs model chaos fuzz soak audit clean FORCE
 
 venv := .venv
 python := $(venv)/bin/python
@@ -39,6 +39,7 @@ help:
 	@echo 'make test-c        the C core, plain and under the sanitizers'
 	@echo 'make test-node     the TypeScript library and server'
 	@echo 'make test-python   the Python library and all that needs both languages'
+	@echo 'make test-newest   the libraries and the pairing on the newest Python and Node that can be had'
 	@echo 'make test-examples each example, installed by itself as its README says; a few minutes, and no part of make test'
 	@echo 'make test-dist     make dist, and install it on every Python and Node that can be had'
 	@echo 'make test-compose  the containers; needs a Docker engine and Compose'
@@ -90,6 +91,10 @@ test-node: setup $(older_types)
 # The tests of the release make a quick one; `make test-dist` a whole one.
 test-python: setup $(dev_packages) $(release_packages) $(release_tools) $(example_packages)
 	$(python) -m pytest --numprocesses=$(CORES) --ignore=tests/test_compose.py
+
+# The newest Node is one of what the npm package is tried with; Python comes from a registry too.
+test-newest: setup $(dev_packages) $(older_types) $(release_consumers)
+	@exec $(python) -m tests.newest
 
 # What a release has is installed for real, so the registries are asked.
 test-dist: dist $(release_consumers)

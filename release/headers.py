@@ -1,4 +1,4 @@
-"""CPython's C headers, of every version that a wheel is made for.
+"""CPython's C headers, of every version that a wheel is made for, and its interpreter, to try the wheel.
 
 They come from org.bytedeco:cpython, which has whole CPythons for Linux and is the only registry package here that does;
 versions are never replaced there. The headers of x86-64 serve every platform: those of aarch64 differ in pyconfig.h, in
@@ -16,7 +16,7 @@ from typing import Final
 
 from release.running import Failed, Missing, run, say
 
-__all__ = ["CPYTHONS", "CPython", "archive", "headers"]
+__all__ = ["CPYTHONS", "CPython", "headers", "interpreter"]
 
 _MAVEN: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
 _INSIDE: Final = "org/bytedeco/cpython/linux-x86_64"
@@ -44,18 +44,20 @@ CPYTHONS: Final = (
 )
 
 
-def archive(cpython: CPython, downloads: Path) -> Path:
+def _archive(cpython: CPython, downloads: Path) -> Path:
     """The archive of this CPython, for x86-64, downloaded once. Raises Failed, Missing."""
     name = f"cpython-{cpython.release}-linux-x86_64.jar"
     file = downloads / name
     if not file.exists():
-        say(f"downloading CPython {cpython.release} for its headers")
+        say(f"downloading CPython {cpython.release}")
         artifact = f"-Dartifact=org.bytedeco:cpython:{cpython.release}:jar:linux-x86_64"
         downloads.mkdir(parents=True, exist_ok=True)
         try:
             run(["mvn", "-q", "-B", _MAVEN, artifact, f"-DoutputDirectory={downloads.resolve()}"], cwd=downloads)
         except Missing as missing:
-            raise Missing("Maven, which brings CPython's headers, is missing: apt-get install maven") from missing
+            raise Missing(
+                f"Maven, which brings CPython {cpython.python}, is missing: apt-get install maven"
+            ) from missing
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != cpython.sha256:
         file.unlink()
@@ -69,6 +71,15 @@ def headers(cpython: CPython, downloads: Path) -> Path:
     unpacked = downloads / "headers"
     folder = unpacked / inside
     if not (folder / "Python.h").exists():
-        with zipfile.ZipFile(archive(cpython, downloads)) as packed:
+        with zipfile.ZipFile(_archive(cpython, downloads)) as packed:
             packed.extractall(unpacked, [name for name in packed.namelist() if name.startswith(f"{inside}/")])
     return folder
+
+
+def interpreter(cpython: CPython, downloads: Path, folder: Path) -> Path:
+    """Its binary for x86-64, unpacked into `folder`, for tests. Raises Failed, Missing."""
+    with zipfile.ZipFile(_archive(cpython, downloads)) as packed:
+        packed.extractall(folder)
+    python = folder / _INSIDE / "bin" / f"python{cpython.python}"
+    python.chmod(0o755)
+    return python

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from release.headers import CPYTHONS, archive
+from release.headers import CPYTHONS, interpreter
 from release.source import ROOT
 
 TOOLS: Final = ROOT / "release" / "tests" / "tools" / "node_modules"
@@ -41,9 +40,4 @@ def program_of(package: str, name: str) -> Path:
 def python_of(version: str, folder: Path) -> Path:
     """That CPython's binary, unpacked into `folder` from where its headers come from."""
     [cpython] = [cpython for cpython in CPYTHONS if cpython.python == version]
-    with zipfile.ZipFile(archive(cpython, DOWNLOADS)) as packed:
-        packed.extractall(folder)
-    home = folder / "org" / "bytedeco" / "cpython" / "linux-x86_64"
-    python = home / "bin" / f"python{version}"
-    python.chmod(0o755)
-    return python
+    return interpreter(cpython, DOWNLOADS, folder)
