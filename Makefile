@@ -149,7 +149,9 @@ $(packages): requirements.lock .make/toolchain
 # A stamp does not say that what was built is still there.
 modules := $(patsubst %.pyx,%,$(wildcard shm_protocol/python/shm_protocol/*.pyx))
 addon := shm_protocol/node/build/shm_protocol.node
-missing_modules := $(strip $(foreach module,$(modules),$(if $(wildcard $(module).*.so),,$(module))))
+# Those of another Python may stand beside them, as `make test-newest` has it.
+ending := $(shell $(PYTHON) -E -S -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))' 2>/dev/null)
+missing_modules := $(strip $(foreach module,$(modules),$(if $(wildcard $(module)$(ending)),,$(module))))
 $(if $(missing_modules),$(binding)) $(if $(wildcard $(addon)),,$(library)): FORCE
 
 $(binding): $(packages) $(core_sources) $(binding_sources)

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 from services import HANG_S
 
 ROOT = Path(__file__).resolve().parent.parent
+
+ENDING = sysconfig.get_config_var("EXT_SUFFIX")
+MODULES = "shm_protocol/python/shm_protocol"
 
 # Stands for every Python: the machine's and the environment's. The check of preconditions runs on the real one.
 PYTHON = f"""#!/bin/sh
@@ -22,7 +26,7 @@ echo "python $*" >>calls
 case "$*" in
   "-m venv"*) rm -rf .venv && mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
   *"--editable .") for module in _binding _codec _direct_calls; do
-      >shm_protocol/python/shm_protocol/$module.cpython-311-x86_64-linux-gnu.so
+      >{MODULES}/${{module}}{ENDING}
     done ;;
 esac
 """
@@ -137,8 +141,8 @@ def test_a_changed_file_runs_only_what_depends_on_it(built: Tree, changed: str, 
     [
         ("shm_protocol/node/build/shm_protocol.node", [LIBRARY]),
         ("shm_protocol/node/dist", [LIBRARY]),
-        ("shm_protocol/python/shm_protocol/_binding.cpython-311-x86_64-linux-gnu.so", [BINDING]),
-        ("shm_protocol/python/shm_protocol/_direct_calls.cpython-311-x86_64-linux-gnu.so", [BINDING]),
+        (f"{MODULES}/_binding{ENDING}", [BINDING]),
+        (f"{MODULES}/_direct_calls{ENDING}", [BINDING]),
     ],
 )
 def test_what_was_removed_is_built_again(built: Tree, removed: str, expected: list[str]) -> None:
@@ -147,6 +151,13 @@ def test_what_was_removed_is_built_again(built: Tree, removed: str, expected: li
     code, calls, output = built.make("--jobs=1", "setup")
     assert (code, calls) == (0, expected), output
     assert built.make() == (0, [], "")
+
+
+def test_a_module_of_another_python_does_not_stand_for_one_that_was_removed(built: Tree) -> None:
+    module = built.folder / MODULES / f"_codec{ENDING}"
+    module.rename(module.with_name("_codec.cpython-399-x86_64-linux-gnu.so"))
+    code, calls, output = built.make("--jobs=1", "setup")
+    assert (code, calls) == (0, [BINDING]), output
 
 
 @pytest.mark.parametrize("step", [PACKAGES, BINDING, NODE_PACKAGES, LIBRARY])
