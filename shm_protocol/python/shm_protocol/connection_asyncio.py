@@ -263,6 +263,10 @@ class LoopConnection:
     def after_fork_in_child(self) -> None:
         """See forks.py."""
         self.link.end_in_child()
+        served = being_served.get()
+        if served is not None and self.owner == get_ident():
+            # A task that a served function has begun may have forked, and comes back to the loop alone.
+            self._loop.call_soon(self._serving.end_child)
 
     # What would stop the loop. A served function may try each, by current_call().connection.
 

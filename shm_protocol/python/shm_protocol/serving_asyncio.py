@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextvars import Context, copy_context
 from typing import Any, Final, Protocol
 
@@ -15,6 +15,7 @@ from .current_call import Caller, being_served
 from .errors import BridgeError, EncodeError, MessageTooLarge
 from .exits import ends_program, is_interrupt
 from .exposed import Exposed
+from .forks import Owner
 from .link import Link, ends
 from .log import log_plainly, log_raised
 from .serving import Serving, without_our_frame
@@ -47,6 +48,7 @@ class LoopServing(Serving):
         super().__init__(link, exposed, connection)
         self.tasks: Final[set[asyncio.Task[None]]] = set()  # a loop keeps no task alive
         self._credit_waiters: Final[dict[int, asyncio.Future[None]]] = {}
+        self._owner: Final = Owner()
 
     def start(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
         """Serve in `loop`, each call in a copy of `context`."""
@@ -64,6 +66,22 @@ class LoopServing(Serving):
         served = (self._caller, request)
         context.run(being_served.set, lambda: served)
         return context
+
+    def _run(
+        self, request: ServedCall, function: Callable[..., Any], args: Sequence[Any], *, is_own: bool = True
+    ) -> tuple[Any, BaseException | None]:
+        try:
+            return super()._run(request, function, args, is_own=is_own)
+        finally:
+            self.end_child()
+
+    def end_child(self) -> None:
+        """A forked child is not to go on with the loop: what it does there its parent does as well, on the same
+        descriptors.
+        """
+        # First whether there is an end at all, which costs no system call.
+        if self._link.ended is not None:
+            self._owner.end_others()
 
     def _respond_later(self, request: ServedCall, result: object) -> None:
         assert request.context is not None
@@ -104,7 +122,7 @@ class LoopServing(Serving):
             if request.cancelled:
                 self._drop(request, result)
             else:
-                await vetted(self._await_and_answer(request, result))
+                await vetted(self._await_and_answer(request, result), self.end_child)
         except BridgeError as error:
             self._caller.end_for(error)
             if not ends(error):

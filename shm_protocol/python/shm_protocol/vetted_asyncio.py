@@ -20,8 +20,11 @@ T = TypeVar("T")
 
 
 @coroutine
-def vetted(awaiting: Coroutine[Any, Any, T]) -> Generator[Any, None, T]:
-    """Await a coroutine in the current task. RuntimeError is raised in it where it waits for what asyncio cannot."""
+def vetted(awaiting: Coroutine[Any, Any, T], after_step: Callable[[], None]) -> Generator[Any, None, T]:
+    """Await a coroutine in the current task. RuntimeError is raised in it where it waits for what asyncio cannot.
+
+    after_step: called whenever it waits, and when it has ended.
+    """
     go_on = resume = functools.partial(awaiting.send, None)
     while True:
         try:
@@ -31,6 +34,7 @@ def vetted(awaiting: Coroutine[Any, Any, T]) -> Generator[Any, None, T]:
         finally:
             # What has been thrown is kept by no name: it refers to this frame.
             resume = go_on
+            after_step()
         try:
             future, refusal = _future_for(awaited), None
         except BaseException as failed:  # noqa: BLE001  # thrown below

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -216,6 +218,68 @@ def test_a_peer_that_breaks_the_protocol_ends_the_worker_which_says_so_when_it_i
         assert f"{worker!r} ends: ProtocolError" in caplog.text
 
     run(body())
+
+
+FORKING = """
+import asyncio, os, sys
+import shm_protocol
+
+def begun(child):
+    if child == 0:
+        sys.stderr = open(os.devnull, "w")
+    return child
+
+def ended(child):
+    return None if child == 0 else os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+def plain():
+    return ended(begun(os.fork()))
+
+def exits():
+    child = begun(os.fork())
+    return ended(child) if child else sys.exit(3)
+
+async def coroutine():
+    return plain()
+
+async def waits():
+    child = begun(os.fork())
+    if child == 0:
+        await asyncio.get_event_loop_policy().get_event_loop().create_future()
+    return ended(child)
+
+async def task():
+    return await asyncio.create_task(waits())
+
+def items():
+    yield plain()
+
+async def async_items():
+    yield plain()
+
+path, transport = sys.argv[1:]
+functions = [plain, exits, coroutine, waits, task, items, async_items]
+expose = {function.__name__: function for function in functions}
+asyncio.run(shm_protocol.serve_async(path, transport=transport, expose=expose))
+"""
+
+
+def test_a_child_that_a_function_forks_ends_when_it_comes_back_and_the_worker_goes_on(
+    path: Path, transport: str, listen: Listen
+) -> None:
+    acceptor = listen()
+    with subprocess.Popen([sys.executable, "-c", FORKING, str(path), transport]) as program:
+        try:
+            connection = acceptor.accept()
+            codes = {
+                name: connection.call(name, timeout=HANG_S) for name in ("plain", "exits", "coroutine", "waits", "task")
+            }
+            assert codes == {"plain": 1, "exits": 3, "coroutine": 1, "waits": 1, "task": 1}
+            for name in ("items", "async_items"):
+                assert list(connection.stream(name, timeout=HANG_S)) == [1]
+            assert len(acceptor.hellos) == 1
+        finally:
+            program.kill()
 
 
 def test_a_worker_begins_once(path: Path) -> None:

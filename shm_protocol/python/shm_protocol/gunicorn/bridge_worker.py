@@ -31,10 +31,10 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from .. import decorated
 from ..config import ConfigError
 from ..exposed import Exposed
+from ..forks import Owner
 from . import http_connection, http_refusals, settings, worker_client
 from .chunked_body import CHUNK_BYTES
 from .client_socket import ClientSocket
-from .forked import Owner
 from .handler_threads import HandlerThreads
 from .http_connection import HttpConnection
 from .http_loop import IDLE_S, HttpLoop

@@ -15,8 +15,8 @@ from ..config import Settings
 from ..connection import Connection
 from ..dialing import dial
 from ..exposed import Exposed
+from ..forks import Owner
 from ..wake import Wake
-from .forked import Owner
 
 logger: Final = logging.getLogger(__name__)
 
