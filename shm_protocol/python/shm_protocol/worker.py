@@ -120,7 +120,7 @@ class Worker:
             timeout=timeout,
             serve_unrelated=serve_unrelated,
         )
-        self._attendance: Final = Attendance(dial_as_told, Connection.serve_until, self._leave_timeout)
+        self._attendance: Final = Attendance(dial_as_told, self._serve, self._leave_timeout)
         self._beginning = threading.Lock()
         self._has_begun = False
         self._has_ended = threading.Event()
@@ -219,6 +219,9 @@ class Worker:
         else:
             self._attendance.wake = Wake()
             self._beginning = threading.Lock()
+
+    def _serve(self, connection: Connection, wake: Wake) -> None:
+        connection.serve_until(wake)
 
     def _begin(self) -> None:
         with self._beginning:

@@ -11,6 +11,7 @@ import sys
 from typing import Final
 
 from ..connection import Connection
+from ..wake import Wake
 from ..worker import Worker, serve_until_stopped
 
 ATTACH: Final = "attach"
@@ -22,11 +23,11 @@ class _Telling(Worker):
 
     ready: int | None = None
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: Connection, wake: Wake) -> None:
         if self.ready is not None:
             _tell(self.ready)
             self.ready = None
-        super()._serve(connection)
+        super()._serve(connection, wake)
 
 
 def _tell(ready: int) -> None:
