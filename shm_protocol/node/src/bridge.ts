@@ -5,6 +5,7 @@ import { basename } from "node:path";
 import type { Signal } from "./abort_signal";
 import { type Binding, loadBinding } from "./binding";
 import { BridgeEmitter } from "./bridge_events";
+import { nextTick, now } from "./clock";
 import { readSettings } from "./config";
 import { callBeingServed } from "./calls";
 import { Connection } from "./connection";
@@ -213,7 +214,7 @@ export class Bridge extends BridgeEmitter {
     let began = 0;
     try {
       asked = readCallOptions(options);
-      if (asked.idempotent === true) began = performance.now();
+      if (asked.idempotent === true) began = now();
       const { connection, how } = this.route(method, args, asked, DEFAULT_TIMEOUT_MS);
       return (await connection.session.call(method, args, how)) as T;
     } catch (error) {
@@ -227,7 +228,7 @@ export class Bridge extends BridgeEmitter {
   /** Milliseconds in which another worker may answer, or 0: there is none to ask, or none may be asked. */
   private leftForAnother(method: string, asked: Asked | undefined, began: number): number {
     if (!this.attached.mayServe(method) || asked?.connection !== undefined || callBeingServed() !== undefined) return 0;
-    return (asked?.timeoutMs ?? DEFAULT_TIMEOUT_MS) - (performance.now() - began);
+    return (asked?.timeoutMs ?? DEFAULT_TIMEOUT_MS) - (now() - began);
   }
 
   /**
@@ -359,7 +360,7 @@ export class Bridge extends BridgeEmitter {
 
   /** Outside of whatever has just come or been sent, and of what the transport is doing. */
   private tell(emit: () => void): void {
-    runOutside(() => { process.nextTick(emit); });
+    runOutside(() => { nextTick(emit); });
   }
 }
 

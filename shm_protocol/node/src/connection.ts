@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 
 import type { Binding } from "./binding";
 import type { ChannelStats } from "./channel_stats";
+import { clearTimeout, now, setTimeout } from "./clock";
 import { type ConnectionInfo, infoOf, type Role, type TransportKind } from "./connection_info";
 import type { BothCounters, Watched } from "./counters";
 import { runOutside } from "./current_call";
@@ -79,7 +80,7 @@ export class Connection implements Watched, Output, TransportHandler {
       calls: this.serving,
       peer: hello.name,
       maxMessage: options.maxMessage,
-      now: () => performance.now(),
+      now,
       onLeave: () => { options.onLeave(this); },
       onExpose: (names) => { options.onExpose(this, names); },
     });
@@ -158,7 +159,7 @@ export class Connection implements Watched, Output, TransportHandler {
   wakeAt(time: number): void {
     clearTimeout(this.timer);
     // Longer than a timer can be: woken early, the session asks again.
-    const delay = Math.min(Math.max(1, Math.ceil(time - performance.now())), 0x7fffffff);
+    const delay = Math.min(Math.max(1, Math.ceil(time - now())), 0x7fffffff);
     // Outside of whoever has the earliest deadline: the timer is everybody's.
     runOutside(() => {
       this.timer = setTimeout(() => { this.session.expire(); }, delay);

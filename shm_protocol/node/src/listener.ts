@@ -12,8 +12,8 @@ import { randomBytes } from "node:crypto";
 import { chmodSync, closeSync, constants, existsSync, lstatSync, mkdirSync, openSync, readdirSync, renameSync, statSync, unlinkSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { basename, dirname, join, resolve } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 
+import { delay, now } from "./clock";
 import { checkSocketPath, MAX_SOCKET_PATH_BYTES, ownUid } from "./config";
 import type { Logger } from "./log";
 
@@ -189,12 +189,12 @@ async function claim(path: string, handler: Handler): Promise<Listening> {
  * @throws Error with code `EADDRINUSE`.
  */
 async function giveWay(path: string, own: string, place: number): Promise<void> {
-  const deadline = performance.now() + GIVE_WAY_MS;
+  const deadline = now() + GIVE_WAY_MS;
   for (;;) {
     const others = await liveClaims(path, own, place);
     if (others.length === 0) return;
     if (others.some((other) => other < own)) throw inUse(path, "another process has just begun to listen on it; end that process");
-    if (performance.now() > deadline) throw inUse(path, "another process has been about to listen on it for too long; end that process");
+    if (now() > deadline) throw inUse(path, "another process has been about to listen on it for too long; end that process");
     await delay(GIVE_WAY_POLL_MS);
   }
 }

@@ -3,6 +3,7 @@
 import { connect, type Socket } from "node:net";
 
 import { type Binding, socketDescriptor } from "./binding";
+import { clearTimeout, setTimeout } from "./clock";
 import { decodeAnswer, encodeHello, type Welcome } from "./handshake";
 import { LIBRARY_VERSION } from "./package_info";
 import { projectFolder, shown } from "./project";

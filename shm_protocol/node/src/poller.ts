@@ -3,6 +3,7 @@
  * never blocks it. A channel whose budget is used up is parked and costs nothing: its socket wakes it.
  */
 
+import { setImmediate } from "./clock";
 import { runOutside } from "./current_call";
 import { turnBegins } from "./held_loop";
 

@@ -7,6 +7,7 @@ import type { Socket } from "node:net";
 import { constants } from "node:os";
 
 import { type Binding, errnoName, socketDescriptor } from "./binding";
+import { clearTimeout, setTimeout } from "./clock";
 import { ownUid } from "./config";
 import type { TransportKind } from "./connection_info";
 import { BridgeError, Busy, PeerUnavailable, ProtocolError, VersionMismatch } from "./errors";

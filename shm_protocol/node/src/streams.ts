@@ -2,10 +2,10 @@
 
 import { EventEmitter } from "node:events";
 import { Dir } from "node:fs";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { types } from "node:util";
 
 import type { ServedCall } from "./calls";
+import { nextTurn } from "./clock";
 import { ProtocolError } from "./errors";
 import { hear, hearErrors, hearPartsOf, hearWithin, isPlain, MAX_LEVELS, MAX_LOOKED_AT, partsOf, type Report } from "./heard";
 import type { Value } from "./value_types";

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { beforeEach, suite, test, type TestContext } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 
+import * as clock from "../src/clock";
 import { HELD_MS } from "../src/held_loop";
 import type { TransportKind } from "../src/connection_info";
 import { dial, isPolled, withBridge } from "./dialer";
@@ -10,11 +11,11 @@ import type { MemoryLog } from "./pair";
 const FOREVER = { timeoutMs: Infinity };
 const LONG_MS = HELD_MS + 50;
 
-/** What `performance.now` says in these tests: however slow the machine, time passes only where a test lets it. */
+/** What the clock says in these tests: however slow the machine, time passes only where a test lets it. */
 let now = 1000;
 
 beforeEach((context) => {
-  (context as TestContext).mock.method(performance, "now", () => now);
+  (context as TestContext).mock.method(clock, "now", () => now);
 });
 
 /** Let nobody have a turn for so long. */

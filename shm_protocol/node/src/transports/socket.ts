@@ -2,6 +2,7 @@
 
 import type { Socket } from "node:net";
 
+import { clearTimeout, setTimeout } from "../clock";
 import { type BridgeError, ProtocolError } from "../errors";
 import { turnBegins } from "../held_loop";
 import {
