@@ -40,7 +40,7 @@ class RequestTooSlow(ConnectionResetError):
 
 
 class DeadlineUnreader(SocketUnreader):
-    """What the parser reads from: first what `unread` gave it, then the socket, until a deadline for all of it."""
+    """What the parser reads from: first what `give` gave it, then the socket, until a deadline for all of it."""
 
     def __init__(self, client: ClientSocket) -> None:
         super().__init__(cast("socket.socket", client))
@@ -51,10 +51,27 @@ class DeadlineUnreader(SocketUnreader):
         self.was_cut_off = False
         """Whether the client has ended it."""
         self._client: Final = client
+        self._given = memoryview(b"")
+
+    def give(self, data: bytes) -> None:
+        """What has come from the socket already. It is read in pieces, as if it came now: the parser copies all that it
+        has for each chunk of a body, and would hold everybody for a minute by a megabyte of chunks of one byte.
+        """
+        self._given = memoryview(data + self.take_buffered())
+
+    def take_buffered(self) -> bytes:
+        """What was given or read and is left."""
+        left = super().take_buffered() + bytes(self._given)
+        self._given = memoryview(b"")
+        return left
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """The next piece from the socket; the thread waits for it without a slot. Raises RequestTooSlow."""
-        size = min(max(size_hint or 0, self.mxchunk), RECEIVE_BYTES)
+        wanted = max(size_hint or 0, self.mxchunk)
+        if self._given:
+            piece, self._given = bytes(self._given[:wanted]), self._given[wanted:]
+            return piece
+        size = min(wanted, RECEIVE_BYTES)
         while True:
             remaining = self.deadline - time.monotonic()
             if remaining <= 0:
@@ -160,7 +177,7 @@ class HttpConnection(TConn):
         """Gives what was collected to the parser, which may read what is missing from the socket until `deadline`."""
         self.out.client_waits = self.buffer.take_expectation()
         self.out.chunk_bytes = self.buffer.chunk_bytes
-        self._unreader.unread(self.buffer.take())
+        self._unreader.give(self.buffer.take())
         self._unreader.deadline = deadline
         self._unreader.was_late = self._unreader.was_cut_off = False
         self.out.has_begun = False

@@ -1,0 +1,29 @@
+"""What the gunicorn worker's parser reads from."""
+
+from __future__ import annotations
+
+import socket
+
+from shm_protocol.gunicorn.client_socket import ClientSocket
+from shm_protocol.gunicorn.http_connection import DeadlineUnreader
+
+
+class _Host:
+    """Nothing here waits or sends."""
+
+
+def test_what_was_collected_is_read_in_pieces_unless_more_is_wanted() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        unreader = DeadlineUnreader(ClientSocket(near, _Host(), lambda: None))  # type: ignore[arg-type]
+        data = bytes(range(256)) * 4096
+        unreader.give(data)
+        pieces = [unreader.read() for _ in range(3)]
+        assert [len(piece) for piece in pieces] == [unreader.mxchunk] * 3
+        unreader.unread(pieces.pop())
+        rest = unreader.read() + unreader.chunk(len(data))
+        assert b"".join(pieces) + rest == data
+        unreader.give(data)
+        first = unreader.read(10)
+        assert first + unreader.take_buffered() == data
+        assert unreader.take_buffered() == b""
