@@ -54,7 +54,11 @@ function guarded(log: Logger, level: Level): Logger[Level] {
 }
 
 function write(level: string, message: string, fields: LogFields | undefined): void {
-  process.stderr.write(`${formatLine(level, message, fields)}\n`);
+  try {
+    process.stderr.write(`${formatLine(level, message, fields)}\n`);
+  } catch {
+    // The program has put something else in its place, and there is no other to say so to.
+  }
 }
 
 /** An event as one line: what a peer said or a stack with its line ends stays on it. */
