@@ -128,6 +128,17 @@ def text(address: str) -> str:
     return http_client.get(address).body.decode().strip()
 
 
+def test_ctrl_c_before_anything_is_started_ends_it_without_a_word(project: Project, tmp_path: Path) -> None:
+    # It is asked for its version first.
+    node = tmp_path / "bin" / "node"
+    node.parent.mkdir()
+    node.write_text("#!/bin/sh\nkill -INT $PPID\nexec sleep 1000\n")
+    node.chmod(0o755)
+    project.environment["PATH"] = f"{node.parent}:{project.environment['PATH']}"
+    run = project.run()
+    assert (run.process.wait(HANG_S), run.output()) == (0, "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_both_sides_serve_until_a_signal_ends_them_and_nothing_is_left(
     project: Project, number: signal.Signals

@@ -177,7 +177,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--workers", type=_workers, metavar="N", help="gunicorn's workers (default: $WEB_CONCURRENCY, or 1)"
     )
     parser.add_argument(
-        "--reload", action="store_true", help="start a side anew when a file that it has loaded changes"
+        "--reload",
+        action="store_true",
+        help="start a side anew when a file that it has loaded changes; Node notices by its own --watch, which sees "
+        "no later change of a file that an editor has replaced by a new one, as vim does",
     )
     parser.add_argument("--no-restart", dest="restart", action="store_false", help="end as soon as a side has ended")
 

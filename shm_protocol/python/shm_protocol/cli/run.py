@@ -55,8 +55,12 @@ class Options:
 
 def run(options: Options) -> int:
     """Run the sides until a signal ends them; the exit code."""
-    with ExitStack() as kept:
-        return _run(options, kept)
+    try:
+        with ExitStack() as kept:
+            return _run(options, kept)
+    except KeyboardInterrupt:
+        # Before there was a side to be ended: from then on it is counted.
+        return 0
 
 
 def _run(options: Options, kept: ExitStack) -> int:
