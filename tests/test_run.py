@@ -139,6 +139,16 @@ def test_ctrl_c_before_anything_is_started_ends_it_without_a_word(project: Proje
     assert (run.process.wait(HANG_S), run.output()) == (0, "")
 
 
+def test_what_is_exposed_needs_a_worker_that_exposes_it(project: Project) -> None:
+    project.environment["GUNICORN_CMD_ARGS"] = "-k gthread"
+    run = project.run("--wsgi", "app:app", "--expose", "words=words", "--port", "0")
+    assert run.exit_code() == 1
+    assert (
+        "error: something is exposed, but worker_class = gthread exposes nothing: leave that setting out"
+        in run.output()
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_both_sides_serve_until_a_signal_ends_them_and_nothing_is_left(
     project: Project, number: signal.Signals

@@ -58,6 +58,7 @@ ROOMS_OF_NODE = {
     "bridge": "all connections of a process: Python has clients",
     "bridge_events": "an EventEmitter, Node's way of telling",
     "channel_stats": "a type of its own: in Python a dict",
+    "clock": "a program's fake timers would be the library's as well",
     "connection_info": "a type of its own: in Python in client",
     "heard": "a rejection that nobody hears of ends Node; Python only says so",
     "held_loop": "one thread serves everybody",

@@ -4,6 +4,7 @@ where nobody does.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -126,6 +127,22 @@ def test_a_client_of_protocol_1_0_calls_node_as_ever() -> None:
         assert values.decode(stream.read(length))["status"] == "welcome"
         answer = stream.read(int.from_bytes(stream.read(4), "little"))
         assert values.decode(answer) == [1, 1, None, "hello"]
+
+
+def test_a_call_made_while_serving_a_client_goes_to_a_worker_where_only_that_has_the_function(routed: Pair) -> None:
+    add(routed, "thread", "a", "mine.score", "both")
+    with routed.connect(expose={"own": lambda: "client", "both": lambda: "client"}) as client:
+        for _ in range(3):
+            found = [client.call("functions.callBack", name, []) for name in ("own", "both", "mine.score")]
+            assert found == ["client", "client", "a"]
+        client.expose({"later": lambda: "client"})
+        assert client.call("functions.callBack", "later", []) == "client"
+
+    async def call_by_asyncio() -> list[str]:
+        async with await shm_protocol.connect_async(routed.path, expose={"own": lambda: "client"}) as client:
+            return [await client.call("functions.callBack", name, []) for name in ("own", "mine.score")]
+
+    assert asyncio.run(call_by_asyncio()) == ["client", "a"]
 
 
 def test_a_client_that_has_found_another_projects_node_is_told_whose_it_is(

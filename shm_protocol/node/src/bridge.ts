@@ -7,7 +7,7 @@ import { type Binding, loadBinding } from "./binding";
 import { BridgeEmitter } from "./bridge_events";
 import { nextTick, now } from "./clock";
 import { readSettings } from "./config";
-import { callBeingServed } from "./calls";
+import { callBeingServed, type ServedCall } from "./calls";
 import { Connection } from "./connection";
 import type { ConnectionInfo, TransportKind } from "./connection_info";
 import { describeConnections } from "./counters";
@@ -202,7 +202,7 @@ export class Bridge extends BridgeEmitter {
    *
    * Of the workers that expose the function the call goes to the one with the fewest outstanding calls; one that is busy
    * with something else, such as an HTTP request, comes after those that are not. While a call is being served, it goes back
-   * on the connection that call came by, and inherits its deadline and trace.
+   * on the connection that call came by, unless only a worker has the function, and inherits its deadline and trace.
    *
    * @param method e.g. `"ml_service.predict"`.
    * @param args the positional arguments: any values of PROTOCOL.md section 8.
@@ -287,7 +287,7 @@ export class Bridge extends BridgeEmitter {
     checkArgs(method, args);
     if (this.closing !== undefined) throw closed(method);
     const madeIn = callBeingServed();
-    const connection = this.explicit(asked.connection) ?? (madeIn && this.connectionOf.get(madeIn.session)) ?? this.choose(method);
+    const connection = this.explicit(asked.connection) ?? this.back(madeIn, method) ?? this.choose(method);
     const { meta, timeoutMs } = makeMeta(madeIn, connection.session, method, asked, defaultTimeoutMs);
     return { connection, how: { timeoutMs, signal: asked.signal, meta, madeIn } };
   }
@@ -297,6 +297,12 @@ export class Bridge extends BridgeEmitter {
     const connection = this.connectionOf.get(info as object);
     if (connection?.info === info) return connection;
     throw new TypeError("connection: must be one of this bridge's connections");
+  }
+
+  /** The connection that the call being served came by, unless another has the function and that one has not. */
+  private back(madeIn: ServedCall | undefined, method: string): Connection | undefined {
+    const back = madeIn && this.connectionOf.get(madeIn.session);
+    return back === undefined || back.mayHave(method) || !this.attached.mayServe(method) ? back : undefined;
   }
 
   private choose(method: string): Connection {

@@ -51,6 +51,8 @@ export class Connection implements Watched, Output, TransportHandler {
   readonly info: ConnectionInfo;
   /** How many functions the peer names when it attaches; undefined: it names none. */
   private readonly exposes: number | undefined;
+  /** What it has named. */
+  private readonly named = new Set<string>();
 
   private readonly serving: Serving;
   private readonly carrier: ShmTransport | SocketTransport;
@@ -82,7 +84,10 @@ export class Connection implements Watched, Output, TransportHandler {
       maxMessage: options.maxMessage,
       now,
       onLeave: () => { options.onLeave(this); },
-      onExpose: (names) => { options.onExpose(this, names); },
+      onExpose: (names) => {
+        for (const name of names) this.named.add(name);
+        options.onExpose(this, names);
+      },
     });
     this.info = infoOf(this);
   }
@@ -123,6 +128,11 @@ export class Connection implements Watched, Output, TransportHandler {
   /** The peer names what it exposes; else it may have any function. */
   get names(): boolean {
     return this.exposes !== undefined;
+  }
+
+  /** Whether the peer has this function, as far as it has told. */
+  mayHave(method: string): boolean {
+    return !this.names || this.named.has(method) || this.isNaming;
   }
 
   /** The peer is about to name more of what it exposes. */

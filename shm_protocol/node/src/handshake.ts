@@ -31,7 +31,7 @@ export interface Hello {
   maxMessage: number;
   /** The POSIX name of the segment, with the `shm` transport. */
   segment?: string;
-  /** How many functions a worker is about to name; a worker that does not say names none. */
+  /** How many functions it is about to name; who does not say names none. */
   exposes?: number;
   /** The folder of its project, for people. */
   project?: string;

@@ -395,6 +395,33 @@ for (const [name, transport, dialing] of variants) {
       });
     });
 
+    test("a nested call that its caller has not got, and that is known, goes to a worker that has it", async () => {
+      const expose = {
+        outer: async (...args: Value[]): Promise<Value> => bridgeOf().call(args[0] as string),
+        streamed: (...args: Value[]): AsyncIterable<Value> => bridgeOf().stream(args[0] as string),
+        notified: (...args: Value[]): void => { bridgeOf().notify(args[0] as string); },
+      };
+      let bridgeOf!: () => Bridge;
+      await withBridge({ expose }, async ({ bridge, path }) => {
+        bridgeOf = () => bridge;
+        const notified: string[] = [];
+        const told = (who: string) => (): void => { notified.push(who); };
+        await dial(path, {
+          transport, ...dialing, names: true, expose: { ...answers("worker", "theirs", "both"), tell: told("worker"), each: function* () { yield "worker"; } },
+        });
+        const client = await dial(path, { transport, ...dialing, role: "client", names: true, expose: answers("client", "own", "both") });
+        await until(() => bridge.workers === 1);
+        const outer = (method: string): Promise<unknown> => client.connection.session.call("outer", [method], { timeoutMs: 5000 });
+        assert.deepEqual([await outer("own"), await outer("both"), await outer("theirs")], ["client", "client", "worker"]);
+        await assert.rejects(outer("nobodys"), /nobodys: nothing of that name is exposed/);
+        client.connection.session.notify("notified", ["tell"], undefined);
+        await until(() => notified.length === 1);
+        const got: unknown[] = [];
+        for await (const item of client.connection.session.stream("streamed", ["each"], 4, { timeoutMs: 5000 })) got.push(item);
+        assert.deepEqual([notified, got], [["worker"], ["worker"]]);
+      });
+    });
+
     test("calls go to the worker with the fewest outstanding, in turn where they are equal, and never to a client", async () => {
       await withBridge({}, async ({ bridge, path }) => {
         const gates = new Map<string, (() => void)[]>();
@@ -567,7 +594,7 @@ for (const [name, transport, dialing] of variants) {
       });
     });
 
-    test("many thousands of names are taken, too many end the connection, and what a client names is ignored", async () => {
+    test("many thousands of names are taken, too many end the connection, and what a client names is for nested calls alone", async () => {
       await withBridge({}, async ({ bridge, path, log }) => {
         const names = (count: number): string[] => Array.from({ length: count }, (_, index) => `module.function_${index}`);
         const many = await dial(path, { transport, ...dialing, name: "many", exposes: 50_000, expose: answers("many", "module.function_49999") });

@@ -93,8 +93,7 @@ def dial_as(
     deadline = time.monotonic() + seconds
     own_project = projects.project_folder()
     # What is exposed by another thread meanwhile is named as well, in addition.
-    exposes = len(exposed.functions) if role == "worker" else None
-    attempt = _Attempt(settings, role, told_name, deadline, exposes, own_project)
+    attempt = _Attempt(settings, role, told_name, deadline, len(exposed.functions), own_project)
     try:
         transport, peer, names = _connect(attempt, settings)
     except _Refused as refused:
@@ -105,7 +104,7 @@ def dial_as(
     connection = kind(transport, exposed=exposed, role=role, peer=peer, path=settings.path, whose=whose)
     of_project = "" if peer.project is None else f" of the project {projects.shown(peer.project)}"
     logger.info("connected to %s%s at %s over %s as %s", peer.name, of_project, settings.path, transport.kind, role)
-    if role == "worker" and names:
+    if names:
         exposed.name_to(connection)
         if connection.closed:
             raise PeerUnavailable(f"the acceptor at {settings.path} has closed the connection after the handshake")
@@ -265,7 +264,7 @@ class _Attempt:
     """One dial, which may take two sockets: an acceptor closes after a refusal."""
 
     def __init__(
-        self, settings: Settings, role: Role, name: str, deadline: float, exposes: int | None, project: str | None
+        self, settings: Settings, role: Role, name: str, deadline: float, exposes: int, project: str | None
     ) -> None:
         self._exposes = exposes
         self._project = project

@@ -55,8 +55,8 @@ class Peer(NamedTuple):
 class Hello:
     """What a dialer says of itself.
 
-    segment: the name of its shared memory, with the shm transport only. exposes: how many functions a worker is about
-    to name; None: it names none. project: the folder of its project, for people.
+    segment: the name of its shared memory, with the shm transport only. exposes: how many functions it is about to
+    name; None: it names none. project: the folder of its project, for people.
     """
 
     role: Role

@@ -118,13 +118,16 @@ def test_to_an_acceptor_of_protocol_1_0_nothing_is_named(path: Path, serve: Any)
         assert acceptor.receive() == [1, 1, None, "answered"]
 
 
-def test_a_client_names_nothing(path: Path) -> None:
+@pytest.mark.parametrize("expose", [{"f": len}, None])
+def test_a_client_names_what_it_exposes_before_its_first_call(path: Path, expose: dict[str, Any] | None) -> None:
     def call() -> None:
-        with shm_protocol.connect(path, transport="socket", expose={"f": len}) as client:
+        with shm_protocol.connect(path, transport="socket", expose=expose) as client:
             assert client.call("g") == "answered"
 
     with accepting(path, call) as acceptor:
-        assert "exposes" not in acceptor.hello
+        assert acceptor.hello["exposes"] == len(expose or {})
+        if expose:
+            assert acceptor.receive() == [frames.EXPOSE, ["f"]]
         assert acceptor.receive() == [0, 1, "g", []]
         acceptor.send(1, 1, None, "answered")
 

@@ -57,6 +57,11 @@ class WsgiServer(WSGIApplication):
         self.cfg.set("daemon", False)
         if self._exposed:
             self.cfg.set("shm_expose", self._exposed)
+        if self.cfg.shm_expose and not issubclass(self.cfg.worker_class, BridgeWorker):
+            sys.exit(
+                f"error: something is exposed, but worker_class = {self.cfg.worker_class_str} exposes nothing: leave "
+                f"that setting out, or set it to {WORKER_CLASS}"
+            )
         theirs = self.cfg.post_worker_init
 
         def tell() -> None:

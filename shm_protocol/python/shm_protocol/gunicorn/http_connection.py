@@ -18,7 +18,7 @@ from gunicorn.workers.gthread import TConn
 from . import http_refusals
 from .authority import HOST
 from .client_socket import ClientSocket, Host
-from .request_buffer import RequestBuffer
+from .request_buffer import END_OF_HEAD, RequestBuffer
 
 if TYPE_CHECKING:
     from .waiting import Waiting
@@ -54,10 +54,14 @@ class DeadlineUnreader(SocketUnreader):
         self._given = memoryview(b"")
 
     def give(self, data: bytes) -> None:
-        """What has come from the socket already. It is read in pieces, as if it came now: the parser copies all that it
-        has for each chunk of a body, and would hold everybody for a minute by a megabyte of chunks of one byte.
+        """What has come from the socket already. The head is read at once, because the parser looks through all that it
+        has of one for each piece. A body is read in pieces, as if it came now: of that it copies all that it has for
+        each chunk, and would hold everybody for a minute by a megabyte of chunks of one byte.
         """
-        self._given = memoryview(data + self.take_buffered())
+        whole = data + self.take_buffered()
+        head, end, _ = whole.partition(END_OF_HEAD)
+        self.unread(head + end)
+        self._given = memoryview(whole)[len(head) + len(end) :]
 
     def take_buffered(self) -> bytes:
         """What was given or read and is left."""
