@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
+from .config import MAX_SOCKET_PATH_BYTES, SOCKET_NAME, ConfigError
+
 MAX_PROJECT_CHARACTERS: Final = 256
+
+NAME_CHARACTERS: Final = 20
+"""So much of the folder's own name is in the directory's, for people; the rest tells folders of one name apart."""
 
 _MANIFESTS: Final = ("package.json", "pyproject.toml")
 _CUT: Final = "…"
@@ -64,3 +72,32 @@ def whose(own: str | None, theirs: str | None, path: os.PathLike[str]) -> str:
         f"{shown(own)}: if it is not the one that is meant, set SHM_POLYGLOT_DIR to another directory for this "
         "project, on both sides"
     )
+
+
+def directory_of(project: Path, environment: Mapping[str, str] = os.environ) -> Path:
+    """The directory that `shm-polyglot run` gives the project in this folder: under $XDG_RUNTIME_DIR where a socket's
+    path fits in there, else under /tmp. It need not exist. Raises ConfigError where the project's folder is gone.
+    """
+    try:
+        project = project.resolve()
+    except FileNotFoundError:
+        raise ConfigError("the current folder has been removed: change to one that is there") from None
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", project.name)[:NAME_CHARACTERS]
+    mark = f"{name}-{hashlib.sha256(os.fsencode(project)).hexdigest()[:8]}"
+    runtime = Path(environment.get("XDG_RUNTIME_DIR", ""))
+    if runtime.is_absolute() and runtime.is_dir():
+        directory = runtime / f"shm-polyglot-{mark}"
+        if len(os.fsencode(directory / SOCKET_NAME)) <= MAX_SOCKET_PATH_BYTES:
+            return directory
+    return Path(f"/tmp/shm-polyglot-{os.getuid()}-{mark}")  # noqa: S108  # private: made with mode 0700 and checked
+
+
+def is_run_elsewhere(path: Path) -> str:
+    """What to add where nobody listens at `path`, but `shm-polyglot run` has a Node side in this folder; else ""."""
+    try:
+        directory = directory_of(Path())
+    except (ConfigError, OSError):
+        return ""
+    if directory == path.parent or not os.access(directory / SOCKET_NAME, os.F_OK):
+        return ""
+    return f"; `shm-polyglot run` has this folder's at another place: set SHM_POLYGLOT_DIR={directory}"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import shm_protocol
 from shm_protocol.cli import project_directory
 from shm_protocol.config import SOCKET_NAME, check_socket_path
 
@@ -89,3 +90,18 @@ def test_a_command_in_the_folder_takes_it_only_while_a_run_is_there_and_nothing_
     assert project_directory.environment_in(tmp_path, environment)["SHM_POLYGLOT_DIR"] == str(directory)
     chosen = {**environment, "SHM_POLYGLOT_DIR": "/chosen"}
     assert project_directory.environment_in(tmp_path, chosen) == chosen
+
+
+def test_who_dials_beside_a_run_of_the_folder_is_told_its_directory(
+    tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    directory = project_directory.of(tmp_path)
+    elsewhere = tmp_path / "node.sock"
+    with pytest.raises(shm_protocol.PeerUnavailable, match="have the same SHM_POLYGLOT_DIR$"):
+        shm_protocol.connect(elsewhere)
+    project_directory.make(directory)
+    (directory / SOCKET_NAME).touch()
+    with pytest.raises(shm_protocol.PeerUnavailable, match=f"; `shm-polyglot run` .* SHM_POLYGLOT_DIR={directory}$"):
+        shm_protocol.connect(elsewhere)

@@ -4,37 +4,18 @@ run and one that is started by hand.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ..config import MAX_SOCKET_PATH_BYTES, SOCKET_NAME, ConfigError, check_directory
+from ..config import SOCKET_NAME, ConfigError, check_directory
+from ..project import directory_of
 
-NAME_CHARACTERS: Final = 20
-"""So much of the folder's own name is in the directory's, for people; the rest tells folders of one name apart."""
-
-
-def of(project: Path, environment: Mapping[str, str] = os.environ) -> Path:
-    """The directory of the project in this folder: under $XDG_RUNTIME_DIR where a socket's path fits in there, else
-    under /tmp. It need not exist. Raises ConfigError where the project's folder is gone.
-    """
-    try:
-        project = project.resolve()
-    except FileNotFoundError:
-        raise ConfigError("the current folder has been removed: change to one that is there") from None
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", project.name)[:NAME_CHARACTERS]
-    mark = f"{name}-{hashlib.sha256(os.fsencode(project)).hexdigest()[:8]}"
-    runtime = Path(environment.get("XDG_RUNTIME_DIR", ""))
-    if runtime.is_absolute() and runtime.is_dir():
-        directory = runtime / f"shm-polyglot-{mark}"
-        if len(os.fsencode(directory / SOCKET_NAME)) <= MAX_SOCKET_PATH_BYTES:
-            return directory
-    return Path(f"/tmp/shm-polyglot-{os.getuid()}-{mark}")  # noqa: S108  # private: made with mode 0700 and checked
+of: Final = directory_of
+"""Where that is."""
 
 
 def make(directory: Path) -> None:
