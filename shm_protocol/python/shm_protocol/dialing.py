@@ -309,7 +309,7 @@ class _Attempt:
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise PeerUnavailable(
                 f"nobody listens at {path} ({error.strerror}): start the Node side first, "
-                f"and see that both have the same SHM_POLYGLOT_DIR{projects.is_run_elsewhere(path)}"
+                f"and see that both have the same SHM_POLYGLOT_DIR{projects.where_run(path)}"
             ) from error
         except BlockingIOError as error:
             raise PeerUnavailable(

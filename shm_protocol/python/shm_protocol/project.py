@@ -92,7 +92,7 @@ def directory_of(project: Path, environment: Mapping[str, str] = os.environ) -> 
     return Path(f"/tmp/shm-polyglot-{os.getuid()}-{mark}")  # noqa: S108  # private: made with mode 0700 and checked
 
 
-def is_run_elsewhere(path: Path) -> str:
+def where_run(path: Path) -> str:
     """What to add where nobody listens at `path`, but `shm-polyglot run` has a Node side in this folder; else ""."""
     try:
         directory = directory_of(Path())

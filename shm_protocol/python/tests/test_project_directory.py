@@ -12,6 +12,7 @@ import pytest
 import shm_protocol
 from shm_protocol.cli import project_directory
 from shm_protocol.config import SOCKET_NAME, check_socket_path
+from shm_protocol.project import directory_of
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def test_projects_have_different_directories_and_a_link_to_one_has_its(tmp_path:
     for folder in (one, other):
         folder.mkdir(parents=True)
     link.symlink_to(one)
-    directories = [project_directory.of(folder, {}) for folder in (one, other, link)]
+    directories = [directory_of(folder, {}) for folder in (one, other, link)]
     assert directories[0] == directories[2] != directories[1]
     assert directories[0].name.startswith(f"shm-polyglot-{os.getuid()}-shop-")
 
@@ -36,14 +37,14 @@ def test_a_socket_s_path_fits_whatever_the_folders_are_called(tmp_path: Path) ->
     project = tmp_path / ("long and strange \N{SNOWMAN} " * 8)
     for folder in (runtime, project):
         folder.mkdir()
-    directory = project_directory.of(project, {"XDG_RUNTIME_DIR": str(runtime)})
+    directory = directory_of(project, {"XDG_RUNTIME_DIR": str(runtime)})
     check_socket_path(directory / SOCKET_NAME)
     assert directory.parent == Path("/tmp")
     assert directory.name.isascii()
 
 
 def test_where_the_user_has_a_runtime_directory_it_is_in_there(tmp_path: Path, runtime: Path) -> None:
-    assert project_directory.of(tmp_path, {"XDG_RUNTIME_DIR": str(runtime)}).parent == runtime
+    assert directory_of(tmp_path, {"XDG_RUNTIME_DIR": str(runtime)}).parent == runtime
 
 
 def test_it_is_private_and_one_that_is_not_is_refused(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_a_command_in_the_folder_takes_it_only_while_a_run_is_there_and_nothing_
 ) -> None:
     environment = {"XDG_RUNTIME_DIR": str(runtime)}
     assert project_directory.environment_in(tmp_path, environment) == environment
-    directory = project_directory.of(tmp_path, environment)
+    directory = directory_of(tmp_path, environment)
     project_directory.make(directory)
     (directory / SOCKET_NAME).touch()
     assert project_directory.environment_in(tmp_path, environment)["SHM_POLYGLOT_DIR"] == str(directory)
@@ -97,7 +98,7 @@ def test_who_dials_beside_a_run_of_the_folder_is_told_its_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    directory = project_directory.of(tmp_path)
+    directory = directory_of(tmp_path)
     elsewhere = tmp_path / "node.sock"
     with pytest.raises(shm_protocol.PeerUnavailable, match="have the same SHM_POLYGLOT_DIR$"):
         shm_protocol.connect(elsewhere)

@@ -9,13 +9,9 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from ..config import SOCKET_NAME, ConfigError, check_directory
 from ..project import directory_of
-
-of: Final = directory_of
-"""Where that is."""
 
 
 def make(directory: Path) -> None:
@@ -54,7 +50,7 @@ def environment_in(project: Path, environment: Mapping[str, str] = os.environ) -
     there, its directory.
     """
     try:
-        directory = of(project, environment)
+        directory = directory_of(project, environment)
     except ConfigError:
         return dict(environment)
     if environment.get("SHM_POLYGLOT_DIR") or not (directory / SOCKET_NAME).exists():

@@ -16,6 +16,7 @@ from typing import Final
 
 from .. import config
 from ..config import ConfigError
+from ..project import directory_of
 from . import node_command, ports, probe, project_directory, run_lock, standard_streams
 from .function_server import ATTACH
 from .node_command import CannotRunNode
@@ -145,7 +146,7 @@ def _environment(options: Options) -> dict[str, str]:
     """What the sides get."""
     environment = dict(os.environ)
     if not environment.get("SHM_POLYGLOT_DIR"):
-        environment["SHM_POLYGLOT_DIR"] = str(project_directory.of(options.project))
+        environment["SHM_POLYGLOT_DIR"] = str(directory_of(options.project))
     # Its output is a pipe: without this, what it prints would come much later.
     environment.setdefault("PYTHONUNBUFFERED", "1")
     return environment
