@@ -36,6 +36,7 @@ ROOMS_OF_PYTHON = {
     "decorated": "TypeScript has no decorators of functions: bridge.expose()",
     "dialing": "Python dials, Node accepts: rendezvous",
     "dotted_names": "Node imports asynchronously, or from where it stands",
+    "described": "what a module has, and what is written from that: the command is Python's",
     "direct_calls": "the door to _direct_calls where nothing is compiled",
     "exits": "an exception that ends the program, where Node has process.exit()",
     "forks": "Node does not fork",
@@ -164,7 +165,7 @@ def rooms(folder: Path, patterns: tuple[str, ...]) -> set[str]:
 
 
 def test_the_rooms_have_the_same_names() -> None:
-    whole = ("cli/", "flask/", "gunicorn/")
+    whole = ("cli/", "described/", "flask/", "gunicorn/")
     python = {name.split("/")[0] if name.startswith(whole) else name for name in rooms(PYTHON, ("*.py", "*.pyx"))}
     python = (python - {"_binding"}) | {"binding"}
     node = rooms(NODE, ("*.ts",))
