@@ -1,1 +1,1 @@
-"""What a module of the other language has, told without running it, and what is written from that for its user's tools."""
+"""What a module of the other language has, told without running it, and what is written from that for type checkers."""
