@@ -17,6 +17,7 @@ node_packages := node_modules/.packages
 library := shm_protocol/node/dist/.built
 peer_packages := bench/peers/node_modules/.packages
 older_types := shm_protocol/node/test/older_types/node_modules/.packages
+type_checkers := tests/type_checkers/node_modules/.packages
 example_packages := examples/node_modules/.packages
 release_packages := $(venv)/.release-packages
 release_tools := release/node_modules/.packages
@@ -89,7 +90,7 @@ test-node: setup $(older_types)
 	npm run --silent test
 
 # The tests of the release make a quick one; `make test-dist` a whole one.
-test-python: setup $(dev_packages) $(release_packages) $(release_tools) $(example_packages)
+test-python: setup $(dev_packages) $(release_packages) $(release_tools) $(example_packages) $(type_checkers)
 	$(python) -m pytest --numprocesses=$(CORES) --ignore=tests/test_compose.py
 
 # The newest Node is one of what the npm package is tried with; Python comes from a registry too.
@@ -131,6 +132,7 @@ audit: .make/toolchain
 
 clean:
 	rm -rf .venv .make node_modules bench/peers/node_modules shm_protocol/node/test/older_types/node_modules examples/node_modules
+	rm -rf tests/type_checkers/node_modules
 	rm -rf dist release/node_modules release/tests/tools/node_modules
 	rm -rf build shm_protocol/node/build shm_protocol/node/dist node_side/dist bench/build
 	rm -f shm_protocol/python/shm_protocol/_*.so shm_protocol/python/shm_protocol/_*.c
@@ -188,6 +190,11 @@ $(peer_packages): bench/peers/package.json bench/peers/package-lock.json | .make
 # A compiler and types that the library's declarations are tried with. No workspace: its tsc is not to be found by others.
 $(older_types): $(wildcard shm_protocol/node/test/older_types/*.json) | .make/toolchain
 	npm ci --prefix shm_protocol/node/test/older_types --ignore-scripts --no-audit --no-fund --no-progress --loglevel=error
+	@touch $@
+
+# What generated declarations and stub files are tried with. No workspace, likewise.
+$(type_checkers): $(wildcard tests/type_checkers/*.json) | .make/toolchain
+	npm ci --prefix tests/type_checkers --ignore-scripts --no-audit --no-fund --no-progress --loglevel=error
 	@touch $@
 
 # What the examples need, for all of them together. No workspace: `make up` need not have it.

@@ -57,11 +57,8 @@ class ArrayOf(TypedDict):
     dtype: str | None
 
 
-class IteratorOf(TypedDict):
-    """What is iterated over: as a function's result, a stream."""
-
-    kind: Literal["iterator"]
-    item: Type
+IteratorOf = TypedDict("IteratorOf", {"kind": Literal["iterator"], "item": "Type", "async": bool})
+"""What is iterated over: as a function's result, a stream. async: it is one of an event loop, in its own language."""
 
 
 class CallableOf(TypedDict):
@@ -128,9 +125,7 @@ class Overload(TypedDict):
     result: Type
 
 
-Function = TypedDict(
-    "Function", {"name": str, "doc": str | None, "async": bool, "overloads": list[Overload]}, total=True
-)
+Function = TypedDict("Function", {"name": str, "doc": str | None, "async": bool, "overloads": list[Overload]})
 """overloads: at least one. async: whether it is one in its own language."""
 
 

@@ -1,0 +1,96 @@
+"""Which files of a folder are imported from the other language."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from .generated_files import DECLARATIONS, STUBS, is_generated
+
+_NOT_OF_THE_PROJECT: Final = frozenset(("node_modules", "__pycache__", "dist", "build", "venv", "site-packages"))
+_TYPESCRIPT: Final = (".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs", ".jsx")
+
+_OF_PYTHON: Final = re.compile(
+    rb"""(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\(|\bload\s*\()\s*["'](\.{1,2}/[^"'\n]+\.py)["']"""
+)
+"""`from "./ml.py"`, `import("./ml.py")`, `load("./ml.py")`."""
+
+_OF_PYTHON_MODULES: Final = re.compile(
+    rb"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+\(?([\w \t,]+)|import[ \t]+([\w. \t,]+))", re.MULTILINE
+)
+
+
+def crossing(folder: Path) -> list[Path]:
+    """Python's files that TypeScript imports, TypeScript's that Python imports, and those that types have been written
+    for; in order. Raises OSError.
+    """
+    found: set[Path] = set()
+    for file in _files(folder):
+        if file.name.endswith(DECLARATIONS):
+            found.update(_source_of(file, DECLARATIONS, ".py"))
+        elif file.suffix == STUBS:
+            found.update(_source_of(file, STUBS, ".ts"))
+        elif file.suffix == ".py":
+            found.update(_typescript_of(file, folder))
+        elif file.suffix in _TYPESCRIPT and not file.name.endswith(".d.ts"):
+            found.update(_python_of(file))
+    return sorted(file for file in found if file.is_relative_to(folder))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".")
+            and name not in _NOT_OF_THE_PROJECT
+            and not Path(parent, name, "pyvenv.cfg").exists()
+        )
+        yield from (Path(parent, name) for name in sorted(names))
+
+
+def _source_of(file: Path, ending: str, ending_of_source: str) -> Iterator[Path]:
+    source = file.with_name(file.name.removesuffix(ending) + ending_of_source)
+    if source.is_file() and is_generated(file):
+        yield source
+
+
+def _python_of(file: Path) -> Iterator[Path]:
+    for match in _OF_PYTHON.finditer(file.read_bytes()):
+        named = _within(file.parent, os.fsdecode(match[1]))
+        if named.is_file():
+            yield named
+
+
+def _typescript_of(file: Path, folder: Path) -> Iterator[Path]:
+    """Modules that are no Python, but a `.ts` beside the file or below the folder."""
+    for match in _OF_PYTHON_MODULES.finditer(file.read_bytes()):
+        from_module, names, modules = (os.fsdecode(part or b"") for part in match.groups())
+        dotted = [name.split()[0] for name in modules.split(",") if name.split()]
+        if from_module:
+            relative = from_module if from_module.endswith(".") else f"{from_module}."
+            dotted = [from_module, *(f"{relative}{name.split()[0]}" for name in names.split(",") if name.split())]
+        for name in dotted:
+            for base in _bases(name, file, folder):
+                path = base.joinpath(*name.strip(".").split("."))
+                if path.with_name(f"{path.name}.ts").is_file() and not _is_python(path):
+                    yield path.with_name(f"{path.name}.ts")
+
+
+def _bases(dotted: str, file: Path, folder: Path) -> list[Path]:
+    """Where a module of that name may be."""
+    level = len(dotted) - len(dotted.lstrip("."))
+    return [file.parent, folder] if level == 0 else [_within(file.parent, "../" * (level - 1))]
+
+
+def _within(folder: Path, relative: str) -> Path:
+    """As a name leads, without following symbolic links: the file is named as its folder is."""
+    return Path(os.path.normpath(folder / relative))
+
+
+def _is_python(path: Path) -> bool:
+    """An importable module of Python's wins."""
+    return path.with_name(f"{path.name}.py").is_file() or (path / "__init__.py").is_file()
