@@ -97,7 +97,7 @@ def test_with_both_sides_as_they_should_be_nothing_fails(project: Path, path: Pa
         assert found[check]["status"] == "ok", found[check]
     assert "(node " in found["handshake"]["detail"]
     assert found["handshake"]["detail"].endswith(f' answers, of the project "{project}"')
-    assert f"library {shm_protocol.__version__} with protocol 1.1 there" in found["versions"]["detail"]
+    assert f"library {shm_protocol.__version__} with protocol 1.2 there" in found["versions"]["detail"]
     assert 'peer="shm-polyglot doctor"' in (project / "log").read_text()
 
 
@@ -166,9 +166,9 @@ def test_a_node_of_another_major_version_is_named_on_both_counts(project: Path, 
         exit_code, found = diagnose(project, path)
     assert exit_code == 1
     assert found["node-side"]["status"] == "failed"
-    assert "speaks protocol 2.1, this side 1.1" in found["node-side"]["detail"]
+    assert "speaks protocol 2.2, this side 1.2" in found["node-side"]["detail"]
     assert found["versions"]["status"] == "failed"
-    assert "VersionMismatch: the peer speaks protocol 2.1, this side 1.1" in found["versions"]["detail"]
+    assert "VersionMismatch: the peer speaks protocol 2.2, this side 1.2" in found["versions"]["detail"]
 
 
 def test_another_release_with_the_same_protocol_is_a_warning(project: Path, path: Path) -> None:
@@ -180,7 +180,7 @@ def test_another_release_with_the_same_protocol_is_a_warning(project: Path, path
         code, found = diagnose(project, path)
     assert code == 0
     assert found["node-side"]["status"] == found["versions"]["status"] == "warning"
-    assert "library 0.0.9 with protocol 1.1 there" in found["versions"]["detail"]
+    assert "library 0.0.9 with protocol 1.2 there" in found["versions"]["detail"]
 
 
 @pytest.mark.parametrize(("transport", "status", "exit_code"), [("auto", "warning", 0), ("shm", "failed", 1)])

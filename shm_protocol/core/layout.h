@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define SHM_PROTOCOL_MAJOR 1
-#define SHM_PROTOCOL_MINOR 1
+#define SHM_PROTOCOL_MINOR 2
 #define SHM_LAYOUT_VERSION 1u
 
 /* "SHMPOLYG", read as a little-endian u64. */

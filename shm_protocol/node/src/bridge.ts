@@ -313,10 +313,11 @@ export class Bridge extends BridgeEmitter {
   }
 
   private connected(accepted: Accepted, binding: Binding | Error): void {
-    const { hello, channel } = accepted;
+    const { hello, minor, channel } = accepted;
     const connection = new Connection({
       id: ++this.lastConnectionId,
       hello,
+      minor,
       socket: accepted.socket,
       rest: accepted.rest,
       channel:

@@ -22,6 +22,8 @@ import type { TransportHandler } from "./transports/transport";
 export interface ConnectionOptions {
   id: number;
   hello: Hello;
+  /** The minor version of the protocol that the peer speaks. */
+  minor: number;
   socket: Socket;
   /** What the socket had after the hello. */
   rest: Buffer;
@@ -81,6 +83,7 @@ export class Connection implements Watched, Output, TransportHandler {
       output: this,
       calls: this.serving,
       peer: hello.name,
+      peerMinor: options.minor,
       maxMessage: options.maxMessage,
       now,
       onLeave: () => { options.onLeave(this); },

@@ -10,7 +10,7 @@ import type { Value } from "./value_types";
 import { Decoder, encode } from "./values";
 
 export const PROTOCOL_MAJOR = 1;
-export const PROTOCOL_MINOR = 1;
+export const PROTOCOL_MINOR = 2;
 /** How long a dialer may take for its hello, in milliseconds. */
 export const HANDSHAKE_TIMEOUT_MS = 5000;
 
@@ -93,12 +93,13 @@ export function encodeRefusal(refusal: Refusal): Buffer {
 }
 
 /**
- * The hello at the start of `bytes`, or undefined when it has not all come. `bytes` of the answer: what it took.
+ * The hello at the start of `bytes` and the minor version of the protocol that its dialer speaks, or undefined when it has
+ * not all come. `bytes` of the answer: what it took.
  *
  * @throws VersionMismatch for a dialer of another major version: refuse it.
  * @throws ProtocolError for anything else that is no hello: close without an answer.
  */
-export function decodeHello(bytes: Buffer): { hello: Hello; bytes: number } | undefined {
+export function decodeHello(bytes: Buffer): { hello: Hello; minor: number; bytes: number } | undefined {
   const packet = unpack(bytes);
   if (packet === undefined) return undefined;
   const { body } = packet;
@@ -121,7 +122,7 @@ export function decodeHello(bytes: Buffer): { hello: Hello; bytes: number } | un
     }
     hello.exposes = exposes;
   }
-  return { hello, bytes: packet.bytes };
+  return { hello, minor: packet.minor, bytes: packet.bytes };
 }
 
 /**

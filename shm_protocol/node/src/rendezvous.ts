@@ -35,6 +35,8 @@ export const MAX_GREETING = 1024;
 export interface Accepted {
   socket: Socket;
   hello: Hello;
+  /** The minor version of the protocol that the dialer speaks. */
+  minor: number;
   /** What the socket had after the hello. */
   rest: Buffer;
   /** The number of the open channel, with the shm transport. */
@@ -113,7 +115,7 @@ export class Rendezvous {
         const found = decodeHello(bytes);
         if (found === undefined) return;
         detach();
-        this.answer(socket, found.hello, bytes.subarray(found.bytes));
+        this.answer(socket, found.hello, found.minor, bytes.subarray(found.bytes));
       } catch (error) {
         if (error instanceof VersionMismatch) {
           detach();
@@ -154,7 +156,7 @@ export class Rendezvous {
     }
   }
 
-  private answer(socket: Socket, hello: Hello, rest: Buffer): void {
+  private answer(socket: Socket, hello: Hello, minor: number, rest: Buffer): void {
     let channel: number | undefined;
     try {
       if (!this.options.hasRoom()) throw new Busy("as many connections as allowed (maxConnections) are open already");
@@ -166,7 +168,7 @@ export class Rendezvous {
     }
     // First the welcome: what the connection sends at once comes after it.
     socket.write(encodeWelcome(this.options.welcome));
-    this.options.onAccepted({ socket, hello, rest, channel });
+    this.options.onAccepted({ socket, hello, minor, rest, channel });
   }
 
   private openChannel(socket: Socket, hello: Hello): number | undefined {

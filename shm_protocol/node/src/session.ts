@@ -36,6 +36,7 @@ import {
   readFrame,
   renumberRequest,
 } from "./frames";
+import { PROTOCOL_MAJOR } from "./handshake";
 import type { Meta } from "./meta";
 import { tooDeep } from "./nesting";
 import { ValueStream } from "./streams";
@@ -73,6 +74,8 @@ export interface SessionOptions {
   calls: CallTaker;
   /** The peer's name, for messages. */
   peer: string;
+  /** The minor version of the protocol that the peer speaks. */
+  peerMinor: number;
   /** The largest message both sides take, in bytes. */
   maxMessage: number;
   /** A monotonic clock in milliseconds. */
@@ -103,6 +106,7 @@ export class Session implements FrameSink, AnsweringSession {
   private readonly output: Output;
   private readonly calls: CallTaker;
   private readonly peer: string;
+  private readonly peerMinor: number;
   private readonly maxMessage: number;
   private readonly decoder = new Decoder();
 
@@ -129,6 +133,7 @@ export class Session implements FrameSink, AnsweringSession {
     this.output = options.output;
     this.calls = options.calls;
     this.peer = options.peer;
+    this.peerMinor = options.peerMinor;
     this.maxMessage = options.maxMessage;
     this.now = options.now;
     this.notifyLeave = options.onLeave;
@@ -143,6 +148,17 @@ export class Session implements FrameSink, AnsweringSession {
   /** Calls of the peer that are being served. */
   get beingServed(): number {
     return this.kept.size + this.notificationsKept;
+  }
+
+  /**
+   * @throws EncodeError where the peer does not know `what`, which the protocol has since its version 1.`minor`.
+   */
+  requireMinor(minor: number, method: string, what: string): void {
+    if (this.peerMinor < minor) {
+      throw new EncodeError(
+        `${method}: ${what} need protocol ${PROTOCOL_MAJOR}.${minor}, the peer speaks ${PROTOCOL_MAJOR}.${this.peerMinor}`,
+      );
+    }
   }
 
   // ---- calls to the peer

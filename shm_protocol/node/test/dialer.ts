@@ -15,7 +15,7 @@ import type { BridgeError } from "../src/errors";
 import type { Exposables } from "../src/exposables";
 import { Exposed } from "../src/exposed";
 import { encodeExpose } from "../src/frames";
-import { decodeAnswer, encodeHello, type Hello, type Refusal } from "../src/handshake";
+import { decodeAnswer, encodeHello, type Hello, PROTOCOL_MINOR, type Refusal } from "../src/handshake";
 import { Poller } from "../src/poller";
 import { Encoder } from "../src/values";
 import { packageRoot } from "./package_root";
@@ -118,6 +118,7 @@ export async function dial(path: string, options: DialOptions): Promise<Peer> {
   const connection = new Connection({
     id: 1,
     hello: { ...hello, name: answer.name },
+    minor: PROTOCOL_MINOR,
     socket,
     rest,
     channel: channel === undefined ? undefined : { binding, number: channel, poller: new Poller() },

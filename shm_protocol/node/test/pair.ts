@@ -3,6 +3,7 @@
 import { ProtocolError } from "../src/errors";
 import type { Exposables } from "../src/exposables";
 import { Exposed } from "../src/exposed";
+import { PROTOCOL_MINOR } from "../src/handshake";
 import { turnBegins } from "../src/held_loop";
 import type { LogFields, Logger } from "../src/log";
 import { Serving } from "../src/serving";
@@ -40,7 +41,7 @@ export class End implements Output {
   /** What the protocol made of the peer's last message. */
   error: ProtocolError | undefined;
 
-  constructor(clock: { now: number }, peer: string, expose: Exposables, maxMessage = 1_000_000) {
+  constructor(clock: { now: number }, peer: string, expose: Exposables, maxMessage = 1_000_000, peerMinor = PROTOCOL_MINOR) {
     const exposed = new Exposed();
     exposed.add(expose);
     this.serving = new Serving({ exposed, log: this.log, peer });
@@ -48,6 +49,7 @@ export class End implements Output {
       output: this,
       calls: this.serving,
       peer,
+      peerMinor,
       maxMessage,
       now: () => clock.now,
       onLeave: () => { this.left++; },

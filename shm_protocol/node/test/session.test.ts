@@ -685,6 +685,14 @@ suite("the end", () => {
   });
 });
 
+test("what an older peer does not know is refused with both versions", () => {
+  new End({ now: 0 }, "peer", {}).session.requireMinor(2, "m.f", "keyword arguments");
+  assert.throws(() => { new End({ now: 0 }, "peer", {}, 1_000_000, 1).session.requireMinor(2, "m.f", "keyword arguments"); }, {
+    code: "EncodeError",
+    message: "m.f: keyword arguments need protocol 1.2, the peer speaks 1.1",
+  });
+});
+
 suite("leaving", () => {
   const leave = message(frames.encodeLeave);
 

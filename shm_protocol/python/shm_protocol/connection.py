@@ -74,7 +74,7 @@ class Connection:
         self.path: Final = path
         self.owner = get_ident()
         unrelated: Unrelated = "served" if serve_unrelated else "refused" if role == "client" else "queued"
-        self.link: Final = Link(transport, unrelated, whose)
+        self.link: Final = Link(transport, unrelated, whose, peer.minor)
         self._serving: Final = Serving(self.link, exposed, self)
         self._exposed: Final = exposed
         self._transport: Final = transport

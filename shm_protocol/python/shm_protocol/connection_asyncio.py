@@ -59,7 +59,7 @@ class LoopConnection:
         self.peer: Final = peer
         self.path: Final = path
         self.owner = get_ident()
-        self.link: Final = Link(transport, "served", whose)
+        self.link: Final = Link(transport, "served", whose, peer.minor)
         self._serving: Final = LoopServing(self.link, exposed, self)
         self._transport: Final = transport
         self._session: Final = self.link.session

@@ -49,11 +49,10 @@ _MAX_WAIT_S: Final = 86_400.0
 
 
 class Reached(NamedTuple):
-    """What a connection is made of. names: the acceptor takes the names of what is exposed."""
+    """What a connection is made of."""
 
     transport: MessageTransport
     peer: Peer
-    names: bool
 
 
 class Answer(NamedTuple):
@@ -95,7 +94,7 @@ def dial_as(
     # What is exposed by another thread meanwhile is named as well, in addition.
     attempt = _Attempt(settings, role, told_name, deadline, len(exposed.functions), own_project)
     try:
-        transport, peer, names = _connect(attempt, settings)
+        transport, peer = _connect(attempt, settings)
     except _Refused as refused:
         raise refused.error from None
     except (OSError, MemoryError) as error:
@@ -104,7 +103,7 @@ def dial_as(
     connection = kind(transport, exposed=exposed, role=role, peer=peer, path=settings.path, whose=whose)
     of_project = "" if peer.project is None else f" of the project {projects.shown(peer.project)}"
     logger.info("connected to %s%s at %s over %s as %s", peer.name, of_project, settings.path, transport.kind, role)
-    if names:
+    if peer.minor >= handshake.MINOR_WITH_NAMES:
         exposed.name_to(connection)
         if connection.closed:
             raise PeerUnavailable(f"the acceptor at {settings.path} has closed the connection after the handshake")
@@ -292,8 +291,8 @@ class _Attempt:
         finally:
             self._dialing = None
         transport.max_message = min(self._settings.max_message, welcome.max_message)
-        peer = Peer(welcome.name, welcome.language, welcome.library, welcome.project)
-        return Reached(transport, peer, header.minor >= handshake.MINOR_WITH_NAMES)
+        peer = Peer(welcome.name, welcome.language, welcome.library, welcome.project, header.minor)
+        return Reached(transport, peer)
 
     def after_fork_in_child(self) -> None:
         """See forks.py."""

@@ -18,7 +18,7 @@ from .project import MAX_PROJECT_CHARACTERS
 
 MAGIC: Final = b"SHMP"
 PROTOCOL_MAJOR: Final = 1
-PROTOCOL_MINOR: Final = 1
+PROTOCOL_MINOR: Final = 2
 MINOR_WITH_NAMES: Final = 1
 """Since when an acceptor takes the names of what is exposed (the frame `expose`)."""
 LIBRARY_VERSION: Final = "0.1.0"
@@ -43,12 +43,14 @@ class Peer(NamedTuple):
 
     name: for logs. language: e.g. "node 22.11.0". library: the version of its library, e.g. "0.1.0".
     project: the folder of its project, None where it tells none. For people: nothing vouches for it.
+    minor: the minor version of the protocol that it speaks.
     """
 
     name: str
     language: str
     library: str
     project: str | None = None
+    minor: int = PROTOCOL_MINOR
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,9 @@ class Link:
     the peer sent before may still be unread. ended: why the connection has ended, if it has.
     """
 
-    def __init__(self, transport: MessageTransport, unrelated: Unrelated, whose: str = "") -> None:
+    def __init__(self, transport: MessageTransport, unrelated: Unrelated, whose: str, peer_minor: int) -> None:
         self.transport: Final = transport
-        self.session: Final = Session(transport.max_message, unrelated=unrelated, whose=whose)
+        self.session: Final = Session(transport.max_message, unrelated=unrelated, whose=whose, peer_minor=peer_minor)
         self.direct: Final = direct_calls(transport, self.session, STALE_AFTER_S)
         self.clear = True
         self.peer_left = False

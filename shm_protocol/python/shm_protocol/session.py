@@ -20,6 +20,7 @@ from .errors import (
     Busy,
     CallTimeout,
     ConnectionClosed,
+    EncodeError,
     PeerGone,
     ProtocolError,
     RemoteError,
@@ -27,6 +28,7 @@ from .errors import (
     error_from_map,
     error_to_map,
 )
+from .handshake import PROTOCOL_MAJOR, PROTOCOL_MINOR
 from .nesting import too_deep
 
 MAX_OUTSTANDING: Final = 1024
@@ -54,7 +56,8 @@ class Session:
     """One side of one connection.
 
     max_message: bytes; also of the requests queued, together. unrelated: see Unrelated; a side that never waits, as an
-    event loop, has no use for it. whose: what to add where the peer has not got a function.
+    event loop, has no use for it. whose: what to add where the peer has not got a function. peer_minor: of
+    the protocol that the peer speaks.
     """
 
     def __init__(
@@ -64,7 +67,9 @@ class Session:
         *,
         unrelated: Unrelated = "queued",
         whose: str = "",
+        peer_minor: int = PROTOCOL_MINOR,
     ) -> None:
+        self._peer_minor: Final = peer_minor
         self._whose: Final = whose
         self.encoder: Final = values.Encoder()
         self.pending: Final[dict[int, PendingCall]] = {}
@@ -103,6 +108,14 @@ class Session:
             "late_answers": self.late_answers,
             "dropped_notifications": self.dropped_notifications,
         }
+
+    def require_minor(self, minor: int, method: str, what: str) -> None:
+        """Raise EncodeError where the peer does not know `what`, which the protocol has since its version 1.`minor`."""
+        if self._peer_minor < minor:
+            raise EncodeError(
+                f"{method}: {what} need protocol {PROTOCOL_MAJOR}.{minor}, the peer speaks "
+                f"{PROTOCOL_MAJOR}.{self._peer_minor}"
+            )
 
     # Calls of ours.
 

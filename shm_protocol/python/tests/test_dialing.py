@@ -211,7 +211,7 @@ GOOD = handshake.encode_answer(Welcome("n", 1000))
         (HEADER.pack(b"SHMP", 1, 0, 4097), ProtocolError, "4097 bytes"),
         (HEADER.pack(b"SHMP", 1, 0, 1) + b"\xc1", ProtocolError, "cannot be decoded"),
         (HEADER.pack(b"SHMP", 1, 0, 1) + b"\x80", ProtocolError, "status is not a string: None"),
-        (handshake.encode_answer(Welcome("n", 1), major=2), VersionMismatch, r"protocol 2\.1, this side 1\.1"),
+        (handshake.encode_answer(Welcome("n", 1), major=2), VersionMismatch, r"protocol 2\.2, this side 1\.2"),
         (handshake.encode_answer(Refusal("VersionMismatch", "I speak 7")), VersionMismatch, "I speak 7"),
         (handshake.encode_answer(Refusal("Busy", "256 connections")), Busy, "256 connections"),
         (handshake.encode_answer(Refusal("ProtocolError", "no")), ProtocolError, "no"),
@@ -255,7 +255,7 @@ def test_the_name_of_the_memory_is_gone_however_the_handshake_ends(path: Path, a
 def test_a_version_mismatch_logs_both_versions(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(VersionMismatch):
         dial_stranger(path, handshake.encode_answer(Welcome("n", 1), major=3))
-    assert "the peer speaks protocol 3.1, this side 1.1" in caplog.text
+    assert "the peer speaks protocol 3.2, this side 1.2" in caplog.text
 
 
 # Which transport.

@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shm_protocol import Busy, CallTimeout, CallTooDeep, PeerGone, ProtocolError, RemoteError, frames, values
+from shm_protocol import (
+    Busy,
+    CallTimeout,
+    CallTooDeep,
+    EncodeError,
+    PeerGone,
+    ProtocolError,
+    RemoteError,
+    frames,
+    values,
+)
 from shm_protocol.calls import PendingCall, ServedCall
 from shm_protocol.nesting import make_meta
 from shm_protocol.options import DEFAULT_TIMEOUT_S
@@ -509,6 +519,12 @@ def test_at_the_end_every_call_fails_and_streams_are_returned_to_be_closed(pair:
     assert all(call.done and isinstance(call.error, PeerGone) for call in calls)
     assert pair.callee.end(PeerGone("gone")) == [request]
     assert not pair.callee.queue
+
+
+def test_what_an_older_peer_does_not_know_is_refused_with_both_versions() -> None:
+    Session(2**20, peer_minor=2).require_minor(2, "m.f", "keyword arguments")
+    with pytest.raises(EncodeError, match=r"^m\.f: keyword arguments need protocol 1\.2, the peer speaks 1\.1$"):
+        Session(2**20, peer_minor=1).require_minor(2, "m.f", "keyword arguments")
 
 
 @given(st.lists(st.binary(max_size=20)))
