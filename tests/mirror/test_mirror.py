@@ -36,13 +36,13 @@ ROOMS_OF_PYTHON = {
     "decorated": "TypeScript has no decorators of functions: bridge.expose()",
     "dialing": "Python dials, Node accepts: rendezvous",
     "dotted_names": "Node imports asynchronously, or from where it stands",
-    "described": "what a module has, and what is written from that: the command is Python's",
     "direct_calls": "the door to _direct_calls where nothing is compiled",
     "exits": "an exception that ends the program, where Node has process.exit()",
     "forks": "Node does not fork",
     "flask": "its extension, for Python's servers",
     "gunicorn": "its worker: Node serves HTTP itself",
     "link": "messages on a transport for whoever blocks; Node's transports call back",
+    "node_package": "Python runs Node's scripts",
     "serving_asyncio": "see client_asyncio",
     "transports/segment_names": "the dialer makes the segment",
     "values/brief": "values in messages; Node has unencodable",
@@ -61,6 +61,7 @@ ROOMS_OF_NODE = {
     "channel_stats": "a type of its own: in Python a dict",
     "clock": "a program's fake timers would be the library's as well",
     "connection_info": "a type of its own: in Python in client",
+    "describe": "TypeScript's compiler is Node's: the script that Python runs",
     "heard": "a rejection that nobody hears of ends Node; Python only says so",
     "held_loop": "one thread serves everybody",
     "listener": "Node accepts, Python dials",
@@ -132,6 +133,7 @@ LIMITS_OF_NODE = {
     "MAX_SHOWN_BIGINT": "of what util.inspect shows",
     "MAX_SHOWN_CHARACTERS": "in messages",
     "MAX_SHOWN_PROPERTIES": "of what util.inspect shows",
+    "MAX_TYPE_DEPTH": "of TypeScript's types, as its compiler tells them",
     "MAX_TEXT_CHARACTERS": "as MAX_TEXT_BYTES, but of what fits into a message as much as fits is told",
 }
 UNEQUAL_LIMITS = {"DEFAULT_MAX_CONNECTIONS": "of a client, one for each thread; of a bridge, one for each peer"}
@@ -168,7 +170,7 @@ def test_the_rooms_have_the_same_names() -> None:
     whole = ("cli/", "described/", "flask/", "gunicorn/")
     python = {name.split("/")[0] if name.startswith(whole) else name for name in rooms(PYTHON, ("*.py", "*.pyx"))}
     python = (python - {"_binding"}) | {"binding"}
-    node = rooms(NODE, ("*.ts",))
+    node = {name.split("/")[0] if name.startswith(whole) else name for name in rooms(NODE, ("*.ts",))}
     assert python - node == set(ROOMS_OF_PYTHON)
     assert node - python == set(ROOMS_OF_NODE)
 
