@@ -18,7 +18,7 @@ def test_its_version_is_the_library_s() -> None:
     assert done.stdout.startswith(f"shm-polyglot {LIBRARY_VERSION}, protocol ")
 
 
-@pytest.mark.parametrize("command", ["run", "doctor", "top"])
+@pytest.mark.parametrize("command", ["run", "doctor", "top", "types"])
 def test_the_help_of_every_command_has_its_exit_codes(command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0

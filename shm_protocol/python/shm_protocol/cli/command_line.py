@@ -120,6 +120,28 @@ exit code:
   2  the arguments or the settings are wrong
 """
 
+ABOUT_TYPES: Final = """\
+Writes the types of modules that are imported across the languages: of a Python file ml.py the declarations ml.d.py.ts,
+for TypeScript's compiler and editors; of a TypeScript file utils.ts the stub file utils.pyi, for mypy, Pyright and
+editors. Nothing is imported or run: Python's files are read, TypeScript's are asked of the project's own compiler.
+
+PATH is a file, or a folder (default: the current one), of which those files are meant that the other language imports
+(`from "./ml.py"`, `import utils`), and those that types have been written for before. A file is written only where
+something changes, and never over one that was not written so.
+
+What cannot be told, such as a type of another module, is said, one line each.
+"""
+
+AFTER_TYPES: Final = """\
+TypeScript needs "allowArbitraryExtensions": true in tsconfig.json. With --out gen, "rootDirs": ["src", "gen"] has it
+look there as well; mypy finds stub files there by mypy_path, Pyright by stubPath.
+
+exit code:
+  0  the types are written, or with --check: as they should be
+  1  with --check: some are not; or a file cannot be read or written, or does not compile: the reason is printed
+  2  the arguments are wrong, or there is no such file in the folder
+"""
+
 MARKS: Final[dict[Status, str]] = {"ok": "ok", "warning": "WARNING", "failed": "FAILED", "skipped": "skipped"}
 COLOURS: Final[dict[Status, str]] = {"ok": "32", "warning": "33", "failed": "31", "skipped": "2"}
 """Parameters of the terminal's SGR sequence."""
@@ -149,13 +171,14 @@ def _main(arguments: Sequence[str] | None) -> int:
     _add_run(commands.add_parser("run", help="run a project's Node and Python sides in the foreground"))
     _add_doctor(commands.add_parser("doctor", help="check what usually goes wrong, and say what to do"))
     _add_top(commands.add_parser("top", help="watch connections, calls and latencies live"))
+    _add_types(commands.add_parser("types", help="write the types of what is imported across the languages"))
     try:
         given = parser.parse_args(arguments)
     except SystemExit:
         # After --help, --version, and what is wrong with the arguments.
         standard_streams.flush()
         raise
-    return {"run": _run, "doctor": _doctor, "top": _top}[given.command](given)
+    return {"run": _run, "doctor": _doctor, "top": _top, "types": _types}[given.command](given)
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -229,6 +252,24 @@ def _add_top(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=_count, metavar="N", help="end after so many looks (default: never)")
 
 
+def _add_types(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = ABOUT_TYPES
+    parser.epilog = AFTER_TYPES
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a .py or .ts file, or a folder")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="write them there, in folders as those of PATH, of a file as in the current one (default: beside each)",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; print the difference where types are stale, and exit with 1",
+    )
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
     parser.add_argument(
@@ -252,6 +293,13 @@ def _run(given: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         # Before the sides were started, or after they had ended: in between it is the supervisor's.
         return 0
+
+
+def _types(given: argparse.Namespace) -> int:
+    # Here, because of all commands only this one needs what reads sources.
+    from . import types
+
+    return types.run(types.Options(given.paths, given.out, given.check))
 
 
 def _top(given: argparse.Namespace) -> int:

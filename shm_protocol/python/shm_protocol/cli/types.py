@@ -1,0 +1,174 @@
+"""`shm-polyglot types`: writes what TypeScript's and Python's type checkers need of modules of the other language."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ..described import crossing_files, declarations, generated_files, python_source, stub_files, typescript_source
+from ..described.description import Module
+from ..described.generated_files import NotOurs
+from ..described.typescript_source import CannotDescribe
+from ..errors import BridgeError
+from . import standard_streams
+from .printable import printable
+from .standard_streams import ReaderGone
+
+NAME: Final = "shm-polyglot types"
+
+
+class UsageError(Exception):
+    """The arguments or the folder do not say what to write types for; the message says what to give."""
+
+
+class Failed(Exception):
+    """Of this file no types can be written; the message names it and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to write. paths: files, and folders in which to look for them. out: the folder for what is written; None:
+    each beside its source. check: write nothing, and tell what would be written.
+    """
+
+    paths: Sequence[Path] = ()
+    out: Path | None = None
+    check: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """file: of which types are to be written. folder: what the folder of the types mirrors."""
+
+    file: Path
+    folder: Path
+
+
+def run(options: Options) -> int:
+    """Write or check them; the exit code."""
+    try:
+        sources = _sources(options)
+    except UsageError as error:
+        _complain(f"{NAME}: {error}")
+        return 2
+    except OSError as error:
+        _complain(f"{NAME}: {error.filename}: {error.strerror}")
+        return 1
+    except KeyboardInterrupt:
+        _complain(f"{NAME}: interrupted")
+        return 1
+    counts = {"written": 0, "unchanged": 0, "stale": 0, "failed": 0}
+    try:
+        for source in sources:
+            counts[_outcome(source, options)] += 1
+    except KeyboardInterrupt:
+        # Each file is whole, the old one or the new one.
+        _complain(f"{NAME}: interrupted; {_summed_up(counts)}")
+        return 1
+    again = f"; `{NAME}` writes what is stale" if counts["stale"] else ""
+    _complain(f"{NAME}: {_summed_up(counts)}{again}")
+    return 1 if counts["stale"] or counts["failed"] else 0
+
+
+def _summed_up(counts: dict[str, int]) -> str:
+    told = [f"{count} {what}" for what, count in counts.items() if count]
+    return ", ".join(told) or "nothing written"
+
+
+def _sources(options: Options) -> list[_Source]:
+    """Raises UsageError and OSError."""
+    found: dict[Path, _Source] = {}
+    for path in options.paths or [Path()]:
+        if path.is_dir():
+            for file in crossing_files.crossing(path):
+                found.setdefault(file.absolute(), _Source(file, path))
+            continue
+        _check_file(path, options)
+        found.setdefault(path.absolute(), _Source(path, Path()))
+    if not found:
+        where = ", ".join(str(path.absolute()) for path in options.paths or [Path()])
+        raise UsageError(
+            f"in {where} no Python file is imported by TypeScript, and no TypeScript file by Python: name the files"
+        )
+    return list(found.values())
+
+
+def _check_file(path: Path, options: Options) -> None:
+    if not path.exists():
+        raise UsageError(f"there is no file or folder {path}")
+    if path.suffix not in (".py", ".ts") or path.name.endswith(".d.ts"):
+        raise UsageError(f"{path}: types are written of Python (.py) and of TypeScript (.ts) only")
+    if options.out is not None and not path.absolute().is_relative_to(Path.cwd()):
+        raise UsageError(f"{path} is not below the current folder, of which --out holds an image: give its folder")
+
+
+def _outcome(source: _Source, options: Options) -> str:
+    """What has become of it: written, unchanged, stale or failed."""
+    file = source.file
+    target = generated_files.target_of(file, source.folder, options.out)
+    try:
+        module = _described(file)
+        write = declarations.written if module["language"] == "python" else stub_files.written
+        body, unknown = write(module)
+        text = generated_files.headed(file, body)
+        if options.check:
+            return _checked(target, text)
+        for line in _left_out(module, unknown):
+            _complain(f"{file}: {line}")
+        if not generated_files.write(target, text):
+            return "unchanged"
+        _complain(f"{target}: written")
+        return "written"
+    except (Failed, NotOurs) as error:
+        _complain(f"{NAME}: {error}")
+    except OSError as error:
+        _complain(f"{NAME}: {error.filename or target}: {error.strerror}")
+    return "failed"
+
+
+def _described(file: Path) -> Module:
+    """Raises Failed, and OSError for what cannot be read."""
+    try:
+        if file.suffix == ".py":
+            return python_source.describe(file)
+        return typescript_source.describe(file)
+    except (CannotDescribe, BridgeError) as error:
+        raise Failed(str(error)) from None
+    except SyntaxError as error:
+        place = f"{file}, line {error.lineno}" if error.lineno else str(file)
+        raise Failed(f"{place}: {error.msg}") from None
+    except ValueError as error:
+        # Of bytes that are no text, or zero.
+        raise Failed(f"{file}: {error}") from None
+    except (RecursionError, MemoryError):
+        raise Failed(f"{file}: its expressions are nested too deep to be read") from None
+
+
+def _left_out(module: Module, unknown: Sequence[str]) -> Iterator[str]:
+    for skipped in module["skipped"]:
+        yield f"{skipped['name']} is left out: {skipped['why']}"
+    as_what = "unknown" if module["language"] == "python" else "Any"
+    for text in unknown:
+        yield f"{text} is not known here, and told as {as_what}"
+
+
+def _checked(target: Path, text: str) -> str:
+    present = generated_files.present(target)
+    if present == text:
+        return "unchanged"
+    before = [] if present is None else present.splitlines(keepends=True)
+    name = os.devnull if present is None else str(target)
+    diff = difflib.unified_diff(before, text.splitlines(keepends=True), name, f"{target} as it should be")
+    # Who has seen enough of it still asks for the verdict.
+    with suppress(ReaderGone):
+        standard_streams.write("".join(diff))
+    return "stale"
+
+
+def _complain(line: str) -> None:
+    standard_streams.complain(printable(line) + "\n")
