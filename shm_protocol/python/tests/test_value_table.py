@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import enum
 import math
 import struct
 import sys
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgpack
 import numpy
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shm_protocol import EncodeError, NdArray, ProtocolError, values
+from shm_protocol.values.encoder import encode as plain_encode
 from tagged import is_same
 
 
@@ -120,6 +122,38 @@ def test_a_tuple_a_subclass_and_a_view_are_sent_as_what_they_are_based_on() -> N
         bytearray(b"c"),
     ]
     assert values.decode(encode(value)) == [[1, 2], [3, 4], 1, "w", {"a": 1}, b"b", b"c"]
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    MIXED = (1, 2)
+    SAME = RED_AGAIN = Ellipsis
+
+
+@dataclasses.dataclass
+class Pixel:
+    colour: Colour
+    at: tuple[int, int]
+    kind: ClassVar[str] = "left out"
+    neighbours: list[Pixel] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(slots=True)
+class Unset:
+    x: int = dataclasses.field(init=False)
+
+
+@pytest.mark.parametrize("encoded", [encode, lambda value: bytes(plain_encode(value, (), 100))], ids=["usual", "plain"])
+def test_an_object_of_a_dataclass_is_sent_as_its_fields_and_a_member_of_an_enum_as_its_value(encoded: Any) -> None:
+    pixel = Pixel(Colour.RED, (1, 2), [Pixel(Colour.MIXED, (3, 4))])
+    inner = {"colour": [1, 2], "at": [3, 4], "neighbours": []}
+    assert values.decode(encoded(pixel)) == {"colour": "red", "at": [1, 2], "neighbours": [inner]}
+
+
+def test_what_cannot_be_sent_of_a_dataclass_or_an_enum_is_told_with_its_path() -> None:
+    assert blame([Pixel(Colour.SAME, (1, 2))]) == "args[0][0].colour: an ellipsis cannot be encoded"
+    assert blame(Unset()).startswith("args[0]: looking at it raised AttributeError: ")
+    assert blame(Pixel) == "args[0]: a type cannot be encoded"
 
 
 def test_a_numpy_float64_is_a_float_and_other_numpy_scalars_are_refused_with_advice() -> None:

@@ -1,19 +1,21 @@
 """What a value is sent as whose type is not one of the plain ones: a subclass as what it is based on, a datetime or an
-array as an ext.
+array as an ext, an object of a dataclass as its fields, a member of an enum as its value.
 
 Here user code is run, and it is looked at once: whatever it does, what is sent is whole, or the value is refused.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime
+from enum import Enum
 from itertools import islice
 from typing import Any, Final
 
 from ..errors import cut, name_of, text_of
 from ..exits import is_interrupt
 from .ext_types import NdArray, is_ndarray, ndarray, ndarray_of_ours, timestamp
-from .wire import KEY_TYPES, MAX_VALUES, SCALARS, Unsendable, is_one_of
+from .wire import KEY_TYPES, MAX_VALUES, PLAIN, SCALARS, Unsendable, is_one_of
 
 _HINTS: Final = {
     "set": "; send a list",
@@ -27,6 +29,8 @@ _MAX_MESSAGE_BYTES: Final = 200
 _MAX_PAIRS: Final = MAX_VALUES // 2
 _QUALNAME: Final = vars(type)["__qualname__"]
 _MODULE: Final = vars(type)["__module__"]
+_MRO: Final[Any] = vars(type)["__mro__"]
+_NAMESPACE: Final[Any] = vars(type)["__dict__"]
 
 
 def reduced(value: object) -> Any:
@@ -100,6 +104,11 @@ def _reduced(value: Any) -> Any:
         return list(islice(value, MAX_VALUES + 1))
     if issubclass(kind, dict):
         return _dict_of(value)
+    if issubclass(kind, Enum):
+        member = object.__getattribute__(value, "_value_")
+        return member if is_one_of(type(member), PLAIN) else _reduced(member)
+    if any("__dataclass_fields__" in _NAMESPACE.__get__(base) for base in _MRO.__get__(kind)):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(kind)}
     hint = "; send value.item()" if name.startswith("numpy.") and hasattr(kind, "item") else _HINTS.get(name, "")
     raise Unsendable(f"{_described(kind)} cannot be encoded{hint}")
 
