@@ -1,13 +1,14 @@
 """`.d.py.ts` from a description: tsc finds what is wrong with a program that imports it, and nothing wrong else."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
 import descriptions as d
 import pytest
 from services import ROOT
-from shm_protocol.described import declarations, generated_files
+from shm_protocol.described import declarations, generated_files, python_source
 
 HANG_S = 120.0
 COMPILERS = {
@@ -102,9 +103,114 @@ await ml.odd(1).then((odd) => odd.size); // TS18046
 console.log(missing, text, maybe);
 """
 
+SHOP = '''"""A module as people write it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypedDict, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+CURRENCY = "EUR"
+RATES: dict[str, float] = {"USD": 1.1}
+
+
+class Kind(enum.StrEnum):
+    BOOK = "book"
+    FOOD = "food"
+
+
+@dataclass
+class Item:
+    """What is sold."""
+
+    name: str
+    price: float
+    kind: Kind = Kind.BOOK
+    tags: list[str] = field(default_factory=list)
+
+
+class Options(TypedDict, total=False):
+    limit: int
+
+
+class Cart:
+    """What somebody wants."""
+
+    def __init__(self, owner: str, *, currency: Literal["EUR", "USD"] = "EUR") -> None: ...
+    def add(self, item: str, count: int = 1) -> Item: ...
+    def copy(self) -> Cart: ...
+    async def watch(self) -> AsyncIterator[Item]:
+        yield Item("x", 1)
+
+
+cart = Cart("all")
+
+
+def find(name: str | None = None, /, *, options: Options | None = None) -> list[Item] | None:
+    """Looks for it. */ is no end."""
+
+
+async def price(item: str, at: datetime) -> float: ...
+def items() -> Iterator[Item]: ...
+def smooth(values: NDArray[np.float32], window: int) -> np.ndarray: ...
+def on_sale(tell: Callable[[str, float], None]) -> bool: ...
+@overload
+def parse(text: str) -> int: ...
+@overload
+def parse(text: bytes) -> tuple[int, str]: ...
+def parse(text): ...
+def untyped(a, b=2): ...
+'''
+
+RIGHT_SHOP = """\
+import { NdArray } from "@shm-polyglot/protocol";
+import * as shop from "./shop.py";
+
+export async function main(): Promise<void> {
+  const currency: "EUR" = shop.CURRENCY;
+  const rate: number | undefined = shop.RATES["USD"];
+  const found: shop.Item[] | null = await shop.find(undefined, { options: { limit: 3 } });
+  const kind: shop.Kind | undefined = found?.[0]?.kind;
+  const price: number = await shop.price("x", new Date());
+  for await (const item of shop.items()) item.tags.join();
+  const smoothed = await shop.smooth(new Float32Array(3), 2);
+  const shape: readonly number[] = smoothed instanceof NdArray ? smoothed.shape : [smoothed.length];
+  await shop.on_sale((name, price) => name.repeat(price));
+  const [number, text]: [number, string] = await shop.parse(new Uint8Array());
+  using cart = await new shop.Cart("me", { currency: "USD" });
+  using copied = await cart.copy();
+  const added: shop.Item = await copied.add("x");
+  for await (const item of shop.cart.watch()) item.price.toFixed();
+  const unknown: unknown = await shop.untyped(1);
+  export_all([currency, rate, kind === shop.Kind.BOOK, price, shape, number, text, added, unknown]);
+}
+
+declare function export_all(all: unknown[]): void;
+"""
+
+WRONG_SHOP = """\
+import * as shop from "./shop.py";
+await shop.find({ limit: 3 }); // TS2345
+await shop.find("x", { options: { limits: 3 } }); // TS2561
+await shop.smooth(new Float64Array(3), 2); // TS2345
+await new shop.Cart("me", { currency: "GBP" }); // TS2322
+await shop.on_sale((name: number) => name); // TS2345
+(await shop.find()).length; // TS2531
+(await shop.cart.add("x")).prize; // TS2551
+await shop.price("x", "today"); // TS2345
+"""
+
 HANDLE = """
 export interface Handle { dispose(): void; [Symbol.dispose](): void; }
 """
+
+PROGRAMS = {"right.ts": RIGHT, "right_shop.ts": RIGHT_SHOP, "wrong.ts": WRONG, "wrong_shop.ts": WRONG_SHOP}
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +219,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text, _ = declarations.written(d.SAMPLE)
     (folder / "ml.d.py.ts").write_text(generated_files.headed(folder / "ml.py", text))
     (folder / "ml.py").write_text("")
-    (folder / "right.ts").write_text(RIGHT)
-    (folder / "wrong.ts").write_text(WRONG)
+    (folder / "shop.py").write_text(SHOP)
+    told, unknown = declarations.written(python_source.describe(folder / "shop.py"))
+    assert unknown == []
+    (folder / "shop.d.py.ts").write_text(generated_files.headed(folder / "shop.py", told))
+    for name, program in PROGRAMS.items():
+        (folder / name).write_text(program)
     (folder / "package.json").write_text('{"type": "module"}')
     library = folder / "node_modules" / "@shm-polyglot" / "protocol"
     library.mkdir(parents=True)
@@ -143,7 +253,7 @@ def compile_with(version: str, resolution: str, folder: Path) -> list[str]:
         "noEmit": True,
     }
     config = folder / f"tsconfig.{version}.{resolution}.json"
-    config.write_text(json.dumps({"compilerOptions": options, "files": ["right.ts", "wrong.ts"]}))
+    config.write_text(json.dumps({"compilerOptions": options, "files": list(PROGRAMS)}))
     command = ["node", str(compiler), "-p", str(config), "--pretty", "false"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=HANG_S, check=False)
     return [line for line in done.stdout.splitlines() if not line.startswith(" ")]
@@ -154,10 +264,12 @@ def compile_with(version: str, resolution: str, folder: Path) -> list[str]:
     [("5.9", "node16"), ("5.9", "nodenext"), ("5.9", "bundler"), ("6", "nodenext"), ("6", "bundler")],
 )
 def test_tsc_finds_every_planted_error_and_no_other(version: str, resolution: str, project: Path) -> None:
-    planted = [
-        (place, line.partition("// ")[2]) for place, line in enumerate(WRONG.splitlines(), start=1) if "// TS" in line
-    ]
+    planted = {
+        f"{name}:{place}: {line.partition('// ')[2]}"
+        for name, program in PROGRAMS.items()
+        for place, line in enumerate(program.splitlines(), start=1)
+        if "// TS" in line
+    }
     said = compile_with(version, resolution, project)
-    found = [(int(line.split("(")[1].split(",")[0]), line.split("error ")[1].split(":")[0]) for line in said]
-    assert all(line.startswith("wrong.ts(") for line in said), said
+    found = {re.sub(r"\((\d+),\d+\): error (TS\d+): .*", r":\1: \2", line) for line in said}
     assert found == planted, "\n".join(said)

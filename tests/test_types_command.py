@@ -98,8 +98,8 @@ def test_with_out_they_are_written_into_an_image_of_the_folder(project: Path) ->
     assert run(project, "src/deep/ml.py", "--out", "gen").returncode == 0
     assert (project / "gen" / "src" / "deep" / "ml.d.py.ts").is_file()
     outside = run(project / "src", str(project / "ml.py"), "--out", "gen")
-    assert outside.returncode == 2
-    assert "is not below the current folder" in outside.stderr
+    assert outside.returncode == 1
+    assert f"ml.py is not below {project / 'src'}, of which gen is an image" in outside.stderr
 
 
 def test_a_file_that_was_not_generated_is_left_alone_and_the_others_are_written(project: Path) -> None:

@@ -88,7 +88,7 @@ def _sources(options: Options) -> list[_Source]:
             for file in crossing_files.crossing(path):
                 found.setdefault(file.absolute(), _Source(file, path))
             continue
-        _check_file(path, options)
+        _check_file(path)
         found.setdefault(path.absolute(), _Source(path, Path()))
     if not found:
         where = ", ".join(str(path.absolute()) for path in options.paths or [Path()])
@@ -98,20 +98,18 @@ def _sources(options: Options) -> list[_Source]:
     return list(found.values())
 
 
-def _check_file(path: Path, options: Options) -> None:
+def _check_file(path: Path) -> None:
     if not path.exists():
         raise UsageError(f"there is no file or folder {path}")
     if path.suffix not in (".py", ".ts") or path.name.endswith(".d.ts"):
         raise UsageError(f"{path}: types are written of Python (.py) and of TypeScript (.ts) only")
-    if options.out is not None and not path.absolute().is_relative_to(Path.cwd()):
-        raise UsageError(f"{path} is not below the current folder, of which --out holds an image: give its folder")
 
 
 def _outcome(source: _Source, options: Options) -> str:
     """What has become of it: written, unchanged, stale or failed."""
     file = source.file
-    target = generated_files.target_of(file, source.folder, options.out)
     try:
+        target = generated_files.target_of(file, source.folder, options.out)
         module = _described(file)
         write = declarations.written if module["language"] == "python" else stub_files.written
         body, unknown = write(module)
@@ -127,7 +125,7 @@ def _outcome(source: _Source, options: Options) -> str:
     except (Failed, NotOurs) as error:
         _complain(f"{NAME}: {error}")
     except OSError as error:
-        _complain(f"{NAME}: {error.filename or target}: {error.strerror}")
+        _complain(f"{NAME}: {error.filename or file}: {error.strerror}")
     return "failed"
 
 

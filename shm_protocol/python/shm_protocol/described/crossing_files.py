@@ -19,13 +19,15 @@ _OF_PYTHON: Final = re.compile(
 """`from "./ml.py"`, `import("./ml.py")`, `load("./ml.py")`."""
 
 _OF_PYTHON_MODULES: Final = re.compile(
-    rb"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+\(?([\w \t,]+)|import[ \t]+([\w. \t,]+))", re.MULTILINE
+    rb"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]*(\([^)]*\)|[ \t][\w \t,]+)|import[ \t]+([\w. \t,]+))",
+    re.MULTILINE,
 )
+"""`from . import (a, b)`, `import a.b, c as d`."""
 
 
 def crossing(folder: Path) -> list[Path]:
-    """Python's files that TypeScript imports, TypeScript's that Python imports, and those that types have been written
-    for; in order. Raises OSError.
+    """Python's files that TypeScript's in the folder import, TypeScript's that Python's import, and those for which
+    types have been written; in order. Some may lie outside of the folder. Raises OSError.
     """
     found: set[Path] = set()
     for file in _files(folder):
@@ -37,11 +39,11 @@ def crossing(folder: Path) -> list[Path]:
             found.update(_typescript_of(file, folder))
         elif file.suffix in _TYPESCRIPT and not file.name.endswith(".d.ts"):
             found.update(_python_of(file))
-    return sorted(file for file in found if file.is_relative_to(folder))
+    return sorted(found)
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = sorted(
             name
             for name in folders
@@ -49,7 +51,12 @@ def _files(folder: Path) -> Iterator[Path]:
             and name not in _NOT_OF_THE_PROJECT
             and not Path(parent, name, "pyvenv.cfg").exists()
         )
-        yield from (Path(parent, name) for name in sorted(names))
+        # A pipe would have its reader wait for ever.
+        yield from (path for name in sorted(names) if (path := Path(parent, name)).is_file())
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _source_of(file: Path, ending: str, ending_of_source: str) -> Iterator[Path]:
@@ -72,9 +79,11 @@ def _typescript_of(file: Path, folder: Path) -> Iterator[Path]:
         dotted = [name.split()[0] for name in modules.split(",") if name.split()]
         if from_module:
             relative = from_module if from_module.endswith(".") else f"{from_module}."
-            dotted = [from_module, *(f"{relative}{name.split()[0]}" for name in names.split(",") if name.split())]
+            listed = names.strip("()").split(",")
+            dotted = [from_module, *(f"{relative}{name.split()[0]}" for name in listed if name.split())]
         for name in dotted:
-            for base in _bases(name, file, folder):
+            # `from . import` names no module itself.
+            for base in _bases(name, file, folder) if name.strip(".") else []:
                 path = base.joinpath(*name.strip(".").split("."))
                 if path.with_name(f"{path.name}.ts").is_file() and not _is_python(path):
                     yield path.with_name(f"{path.name}.ts")

@@ -19,15 +19,20 @@ _MAX_FIRST_LINE: Final = 4096
 
 
 class NotOurs(Exception):
-    """There is a file that was not generated; the message says what to do."""
+    """There is a place that is not for a generated file; the message says what to do."""
 
 
 def target_of(source: Path, folder: Path, out: Path | None) -> Path:
-    """Where the types of `source` belong: beside it, or with `out` in there as it is in `folder`."""
+    """Where the types of `source` belong: beside it, or with `out` in there as it is in `folder`. Raises NotOurs for a
+    file of another folder.
+    """
     name = source.name.removesuffix(".py") + DECLARATIONS if source.suffix == ".py" else source.stem + STUBS
     if out is None:
         return source.with_name(name)
-    return out / source.absolute().parent.relative_to(folder.absolute()) / name
+    place = Path(os.path.relpath(source.absolute().parent, folder.absolute()))
+    if place.parts[:1] == (os.pardir,):
+        raise NotOurs(f"{source} is not below {folder.absolute()}, of which {out} is an image: give the folder of both")
+    return out / place / name
 
 
 def headed(source: Path, text: str) -> str:

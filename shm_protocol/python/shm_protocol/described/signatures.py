@@ -14,6 +14,9 @@ from .description import Function, Module, Overload
 
 MARK: Final = "// takes: "
 
+ANYTHING: Final = "..."
+"""Of a function with overloads, because what runs is none of them; and of one that takes whatever it is given."""
+
 _KINDS: Final = {
     inspect.Parameter.POSITIONAL_ONLY: "positional",
     inspect.Parameter.POSITIONAL_OR_KEYWORD: "either",
@@ -24,10 +27,7 @@ _KINDS: Final = {
 
 
 def signature_lines(module: Module) -> list[str]:
-    """One for each function of the module and each method of its instances, under the name that it is called by.
-
-    Not those with overloads: what there is when they run is none of them.
-    """
+    """One for each function of the module and each method of its instances, under the name that it is called by."""
     told = dict(_told(module))
     return [f"{MARK}{name}({signature})\n" for name, signature in sorted(told.items())]
 
@@ -35,8 +35,8 @@ def signature_lines(module: Module) -> list[str]:
 def _told(module: Module) -> Iterator[tuple[str, str]]:
     def those(functions: list[Function], before: str = "") -> Iterator[tuple[str, str]]:
         for function in functions:
-            if len(function["overloads"]) == 1:
-                yield before + function["name"], _of_overload(function["overloads"][0])
+            overloads = function["overloads"]
+            yield before + function["name"], _of_overload(overloads[0]) if len(overloads) == 1 else ANYTHING
 
     yield from those(module["functions"])
     for instance in module["instances"]:
@@ -50,6 +50,11 @@ def _of_overload(overload: Overload) -> str:
 def of_live(signature: inspect.Signature) -> str:
     """The same of a function that is there."""
     nothing: Any = inspect.Parameter.empty
+    if [one.kind for one in signature.parameters.values()] == [
+        inspect.Parameter.VAR_POSITIONAL,
+        inspect.Parameter.VAR_KEYWORD,
+    ]:
+        return ANYTHING
     return _joined([(name, _KINDS[one.kind], one.default is not nothing) for name, one in signature.parameters.items()])
 
 
@@ -64,3 +69,25 @@ def _joined(parameters: list[tuple[str, str, bool]]) -> str:
         if kind == "positional" and "positional" not in kinds[place + 1 :]:
             parts.append("/")
     return ", ".join(parts)
+
+
+def read(text: str) -> dict[str, str]:
+    """The signatures that declarations keep, by the functions' names."""
+    lines = (line.removeprefix(MARK) for line in text.splitlines() if line.startswith(MARK))
+    return {name: rest.removesuffix(")") for name, _, rest in (line.partition("(") for line in lines)}
+
+
+def difference(name: str, declared: str, live: str) -> str:
+    """What has become of a function's signature, for people."""
+    before, now = _parameters(declared), _parameters(live)
+    gained = [one for one in now if one not in before]
+    lost = [one for one in before if one not in now]
+    if len(gained) + len(lost) == 1:
+        what, [one] = ("gained", gained) if gained else ("lost", lost)
+        return f'{name} {what} a parameter "{one}"'
+    return f"{name} takes ({live}), not ({declared})"
+
+
+def _parameters(signature: str) -> list[str]:
+    parts = [part.removesuffix("=").lstrip("*") for part in signature.split(", ")]
+    return [part for part in parts if part not in ("", "/")]
