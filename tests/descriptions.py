@@ -153,6 +153,7 @@ SAMPLE: Module = module(
         function("shape_of", taking(given("values", NUMBERS), result=list_of(INT))),
         function("count_up", taking(given("to", INT), result=iterator(INT))),
         function("each", taking(given("on_item", callable_of([INT], NONE)), given("done", callable_of(None, ANY)))),
+        function("doubling", taking(result=callable_of([INT], INT))),
         function("mapped", taking(given("of", callable_of([INT], STR)), result=list_of(STR))),
         function(
             "parse", taking(given("text", STR), result=INT), taking(given("text", BYTES), result=FLOAT), doc="Either."

@@ -85,7 +85,7 @@ class TypeScriptTypes:
             case "ref":
                 return self._ref(of["name"])
             case "handle":
-                return f"{self._ref(of['name'])} & {self._library('Handle')}"
+                return f"{self._library('Handle')}<{self._ref(of['name'])}>"
             case "unknown":
                 self.unknown.append(of["text"])
                 return "unknown"
@@ -118,9 +118,9 @@ class TypeScriptTypes:
         written = [self._written(option, is_given=is_given) for option in options]
         if "unknown" in written:
             return "unknown"
-        for place, option in enumerate(options):
-            if option["kind"] in ("callable", "handle"):
-                written[place] = f"({written[place]})"
+        for place, one in enumerate(written):
+            if "=>" in one:
+                written[place] = f"({one})"
         return " | ".join(dict.fromkeys(written)) or "never"
 
     def _literal(self, of: LiteralOf) -> str:
@@ -139,13 +139,13 @@ class TypeScriptTypes:
         params = of["params"]
         promise = self.everywhere("Promise")
         # To `never` every parameter may be assigned, so that any function fits.
-        told = "...args: never[]" if is_given else "...args: readonly unknown[]"
-        if params is not None:
-            told = ", ".join(
-                f"arg{place}: {self._written(param, is_given=not is_given)}" for place, param in enumerate(params)
-            )
         if not is_given:
-            return f"(({told}) => {promise}<{self.awaited(of['result'])}>) & {self._library('Handle')}"
+            taken = "readonly unknown[]" if params is None else f"[{', '.join(self.given(param) for param in params)}]"
+            return f"{self._library('Callback')}<{taken}, {self.awaited(of['result'])}>"
+        # To `never` every parameter may be assigned, so that any function fits.
+        told = "...args: never[]"
+        if params is not None:
+            told = ", ".join(f"arg{place}: {self.result(param)}" for place, param in enumerate(params))
         result = "unknown" if of["result"]["kind"] in ("none", "any") else self._operand(of["result"], is_given=True)
         return f"({told}) => {result}" if result == "unknown" else f"({told}) => {result} | {promise}<{result}>"
 
