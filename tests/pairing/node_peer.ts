@@ -7,7 +7,7 @@
 
 import { EventEmitter, on } from "node:events";
 
-import { type Bridge, BridgeError, type CallOptions, currentCall, listen, RemoteError, type Value } from "@shm-polyglot/protocol";
+import { type Bridge, BridgeError, type CallOptions, currentCall, listen, type NotifyOptions, RemoteError, type StreamOptions, type Value } from "@shm-polyglot/protocol";
 
 interface Job {
   run: () => Promise<unknown>;
@@ -58,8 +58,11 @@ const held: (() => void)[] = [];
 
 const functions = {
   echo: (value: unknown) => value,
+  all: (...args: unknown[]) => args,
+  *each(...args: unknown[]) { yield* args; },
   describe,
   specials: () => [undefined, -0, 2 ** 53 - 1, 2n ** 63n, -(2n ** 63n), NaN, new Map([[1, "one"]]), { absent: undefined }],
+  tellUnsendable: (method: string) => bridge.call(method, [], { kwargs: { limits: [1, () => undefined] } }),
   unsendable: () => ({ items: [1, 2, 3, () => undefined] }),
   surrogate: () => ["\ud800"],
   text: (length: number) => "x".repeat(length),
@@ -90,7 +93,7 @@ const functions = {
   },
   /** Down the chain: TypeScript calls Python's `down`, which calls this, `depth` times altogether. */
   down: async (depth: number): Promise<unknown> => (depth === 0 ? currentCall()?.chain : await bridge.call("worker.down", [depth - 1])),
-  callBack: (method: string, args: Value[]) => bridge.call(method, args),
+  callBack: (method: string, args: Value[], kwargs: Record<string, unknown> = {}) => bridge.call(method, args, { kwargs }),
   async *count(to: number) {
     for (let number = 0; number < to; number++) yield await Promise.resolve(number);
   },
@@ -156,11 +159,11 @@ const driver = {
       }
     }),
   /** The first `take` items of a stream, and then no more. */
-  collect: (method: string, args: unknown[], take: number, credit: number) =>
+  collect: (method: string, args: unknown[], take: number, credit: number, options: StreamOptions = {}) =>
     outsideOfTheCall(async () => {
       const items: unknown[] = [];
       try {
-        for await (const item of bridge.stream(method, args, { credit })) {
+        for await (const item of bridge.stream(method, args, { ...options, credit })) {
           items.push(item);
           if (items.length === take) break;
         }
@@ -169,9 +172,9 @@ const driver = {
         return { items, error: whatWentWrong(error) };
       }
     }),
-  notify: (method: string, args: unknown[]) =>
+  notify: (method: string, args: unknown[], options: NotifyOptions = {}) =>
     outsideOfTheCall(() => {
-      bridge.notify(method, args);
+      bridge.notify(method, args, options);
       return Promise.resolve();
     }),
   workers: () => bridge.workers,

@@ -32,6 +32,11 @@ def describe(value: Any) -> str:
     return f"{type(value).__name__} {value!r}"
 
 
+def keywords(text: str, locale: str = "en", **others: Any) -> list[Any]:
+    """What arrives by name."""
+    return [text, locale, others]
+
+
 def fail(message: str) -> None:
     """Raise."""
     raise Refusal(message, {"limit": 3})
@@ -76,11 +81,11 @@ def pid() -> int:
     return os.getpid()
 
 
-def call_node(method: str, args: list[Any], timeout: float = 30.0) -> Any:
+def call_node(method: str, args: list[Any], timeout: float = 30.0, **kwargs: Any) -> Any:
     """Call back to where this call came from."""
     call = shm_protocol.current_call()
     assert call is not None
-    return call.connection.call(method, *args, timeout=timeout)
+    return call.connection.call(method, *args, timeout=timeout, kwargs=kwargs)
 
 
 def down(depth: int) -> Any:
@@ -97,9 +102,9 @@ def context() -> dict[str, Any]:
     return {"method": call.method, "chain": call.chain, "remaining": call.remaining, "traceparent": call.traceparent}
 
 
-def count(to: int) -> Iterator[int]:
+def count(to: int, *, start: int = 0) -> Iterator[int]:
     """A stream."""
-    yield from range(to)
+    yield from range(start, to)
 
 
 def count_forever() -> Iterator[int]:
@@ -140,6 +145,7 @@ EXPOSED = (
     down,
     echo,
     fail,
+    keywords,
     note,
     notes,
     pid,

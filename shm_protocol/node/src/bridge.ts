@@ -63,6 +63,11 @@ export interface CallOptions {
   /** Call this peer, one of `connections`. Default: see {@link Bridge.call}. */
   connection?: ConnectionInfo;
   /**
+   * Keyword arguments, by their names; one that is `undefined` is not given. Python's function gets them as such, one of
+   * TypeScript's as one object behind the positional arguments.
+   */
+  kwargs?: Readonly<Record<string, unknown>>;
+  /**
    * Running it twice does no harm: where its worker goes away before it has answered, the call is made once more, at
    * another worker and within the same time. Default: false, and a call that may have run is never made again.
    */
@@ -81,6 +86,8 @@ export interface StreamOptions extends Omit<CallOptions, "idempotent"> {
 export interface NotifyOptions {
   /** W3C trace context for the callee. Default: that of the call being served. */
   traceparent?: string;
+  /** Keyword arguments: see {@link CallOptions}. */
+  kwargs?: Readonly<Record<string, unknown>>;
   /** Notify this peer, one of `connections`. Default: see {@link Bridge.call}. */
   connection?: ConnectionInfo;
 }
@@ -288,6 +295,7 @@ export class Bridge extends BridgeEmitter {
     if (this.closing !== undefined) throw closed(method);
     const madeIn = callBeingServed();
     const connection = this.explicit(asked.connection) ?? this.back(madeIn, method) ?? this.choose(method);
+    if (asked.kwargs !== undefined) connection.session.requireMinor(2, method, "keyword arguments");
     const { meta, timeoutMs } = makeMeta(madeIn, connection.session, method, asked, defaultTimeoutMs);
     return { connection, how: { timeoutMs, signal: asked.signal, meta, madeIn } };
   }

@@ -168,6 +168,7 @@ function readMeta(decoder: Decoder, frame: string): Meta {
   let traceparent: Value | undefined;
   let credit: number | undefined;
   let within: number | undefined;
+  let kwargs: Value | undefined;
   for (let index = 0; index < entries; index++) {
     switch (decoder.key()) {
       case "deadline_ms":
@@ -185,6 +186,9 @@ function readMeta(decoder: Decoder, frame: string): Meta {
         break;
       case "within":
         within = decoder.unsigned(2);
+        break;
+      case "kwargs":
+        kwargs = decoder.value(2);
         break;
       default:
         decoder.value(2);
@@ -218,7 +222,16 @@ function readMeta(decoder: Decoder, frame: string): Meta {
     if (within < 1) throw new ProtocolError(`a ${frame} whose within is not an integer from 1 to 2^53 - 1`);
     meta.within = within;
   }
+  if (kwargs !== undefined) {
+    if (!isRecord(kwargs)) throw new ProtocolError(`a ${frame} whose kwargs is not a map whose keys are strings`);
+    meta.kwargs = kwargs;
+  }
   return meta;
+}
+
+/** A map that has come with nothing but strings as its keys. */
+function isRecord(value: Value): value is { [key: string]: Value } {
+  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
 function notText(key: string): ProtocolError {
@@ -317,10 +330,12 @@ function encodeMeta(encoder: Encoder, meta: Meta): void {
   if (meta.traceparent !== undefined) map["traceparent"] = meta.traceparent;
   if (meta.stream !== undefined) map["stream"] = meta.stream;
   if (meta.within !== undefined) map["within"] = meta.within;
+  if (meta.kwargs !== undefined) map["kwargs"] = meta.kwargs;
   try {
-    encoder.value(map);
+    // The fields go by their own names, so it is "kwargs.locale" that cannot be encoded; and they are none of the caller's levels.
+    encoder.value(map, -2);
   } catch (error) {
-    throw explain(error, "meta");
+    throw explain(error, "");
   }
 }
 

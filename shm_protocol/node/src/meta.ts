@@ -10,4 +10,6 @@ export interface Meta {
   stream?: number | undefined;
   /** Made while serving the request of this id that came by the same connection. */
   within?: number | undefined;
+  /** Keyword arguments. Those of a request that has come are a plain object of values. */
+  kwargs?: Readonly<Record<string, unknown>> | undefined;
 }

@@ -12,6 +12,7 @@ import type { TransportKind } from "./connection_info";
 import type { Logger } from "./log";
 import { MAX_NAME_CHARACTERS } from "./handshake";
 import { textOf } from "./thrown";
+import { isPlainObject } from "./values";
 
 /** How long a call waits for its answer. Not sent to the peer, which need not know of a deadline nobody chose. */
 export const DEFAULT_TIMEOUT_MS = 30_000;
@@ -64,6 +65,8 @@ export interface Asked {
   readonly traceparent: string | undefined;
   readonly idempotent: boolean | undefined;
   readonly credit: number | undefined;
+  /** Of the caller's properties those that are there; undefined where there is none. */
+  readonly kwargs: Readonly<Record<string, unknown>> | undefined;
   /** Not checked. */
   readonly connection: unknown;
 }
@@ -74,6 +77,7 @@ const NOTHING_ASKED: Asked = {
   traceparent: undefined,
   idempotent: undefined,
   credit: undefined,
+  kwargs: undefined,
   connection: undefined,
 };
 
@@ -81,13 +85,21 @@ const NOTHING_ASKED: Asked = {
 export function readCallOptions(options: unknown): Asked {
   if (options === undefined) return NOTHING_ASKED;
   checkIsObject("options", options);
-  const { timeoutMs, signal, traceparent, idempotent, credit, connection } = options as { [Option in keyof Asked]?: unknown };
+  const { timeoutMs, signal, traceparent, idempotent, credit, kwargs, connection } = options as { [Option in keyof Asked]?: unknown };
   if (timeoutMs !== undefined) checkTimeout("timeoutMs", timeoutMs);
   if (signal !== undefined && !isSignal(signal)) throw wrongType("signal", signal, "an AbortSignal");
   if (traceparent !== undefined) checkString("traceparent", traceparent);
   if (idempotent !== undefined && typeof idempotent !== "boolean") throw wrongType("idempotent", idempotent, "true or false");
   if (credit !== undefined) checkCredit(credit);
-  return { timeoutMs, signal, traceparent, idempotent, credit, connection };
+  return { timeoutMs, signal, traceparent, idempotent, credit, kwargs: kwargs === undefined ? undefined : readKwargs(kwargs), connection };
+}
+
+/** Keyword arguments, each read once; one that is undefined is not given. @throws TypeError, and what a getter throws */
+function readKwargs(value: unknown): Record<string, unknown> | undefined {
+  if (typeof value !== "object" || value === null || !isPlainObject(value)) throw wrongType("kwargs", value, "a plain object");
+  const given = Object.entries(value).filter(([, argument]) => argument !== undefined);
+  // Not by assignment: `__proto__` is a name like any other.
+  return given.length === 0 ? undefined : Object.fromEntries(given);
 }
 
 /** What `listen` was given. */

@@ -58,6 +58,8 @@ export class Serving implements CallTaker {
   private readonly serve = (call: ServedCall, entry: Entry, args: Value[]): void => {
     let result: unknown;
     try {
+      const kwargs = call.meta?.kwargs;
+      if (kwargs !== undefined && Object.keys(kwargs).length > 0) args.push(kwargs as Value);
       result = this.runFunction(call, entry, args);
       if (!isThenable(result)) {
         this.answer(call, result);

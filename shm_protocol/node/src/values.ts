@@ -11,7 +11,7 @@ import { withEncoder } from "./values/encoder";
 import { explain } from "./values/unencodable";
 
 export { Decoder } from "./values/decoder";
-export { acquireEncoder, Encoder, isDisposable, releaseEncoder } from "./values/encoder";
+export { acquireEncoder, Encoder, isDisposable, isPlainObject, releaseEncoder } from "./values/encoder";
 export { explain } from "./values/unencodable";
 export { MAX_DEPTH_RECEIVED, MAX_DEPTH_SENT, MAX_VALUES } from "./values/wire";
 

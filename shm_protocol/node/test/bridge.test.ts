@@ -745,10 +745,17 @@ suite("misuse", () => {
     ["traceparent", ["00-a", "00-b"], /TypeError: traceparent=/],
     ["signal", new AbortController(), /TypeError: signal=.*: must be an AbortSignal/],
     ["signal", {}, /TypeError: signal=\{\}: must be/],
+    ["kwargs", 5, /TypeError: kwargs=5: must be a plain object/],
+    ["kwargs", null, /TypeError: kwargs=null: must be a plain object/],
+    ["kwargs", [["a", 1]], /TypeError: kwargs=.*: must be a plain object/],
+    ["kwargs", new Map([["a", 1]]), /TypeError: kwargs=.*: must be a plain object/],
+    ["kwargs", new Uint8Array(2), /TypeError: kwargs=.*: must be a plain object/],
+    ["kwargs", new (class Options { a = 1; })(), /TypeError: kwargs=Options \{ a: 1 \}: must be a plain object/],
+    ["kwargs", { get a() { throw new RangeError("looked at"); } }, /RangeError: looked at/],
     ["connection", "first", /TypeError: connection: must be one of this bridge's/],
   ];
   for (const [name, value, expected] of wrong) {
-    test(`${name}=${typeof value === "number" ? value : JSON.stringify(value)} is refused before anything is sent`, async () => {
+    test(`${name}=${typeof value === "number" ? value : inspect(value)} is refused before anything is sent`, async () => {
       await withBridge({}, async ({ bridge, path }) => {
         const peer = await dial(path, { transport: "socket", expose: { f: () => 1 } });
         const options = { [name]: value };

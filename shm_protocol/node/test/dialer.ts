@@ -44,6 +44,8 @@ export interface DialOptions {
   /** How many functions it says it will name, whatever it then names. */
   exposes?: number;
   project?: string;
+  /** The minor version of the protocol that it says it speaks. */
+  minor?: number;
 }
 
 /** A peer of the bridge. */
@@ -102,7 +104,9 @@ export async function dial(path: string, options: DialOptions): Promise<Peer> {
     channel = binding.create(hello.segment, socketDescriptor(socket), options.ringBytes ?? 65536, maxMessage, options.spinUs ?? -1);
     if (channel < 0) throw new Error(`create: ${channel}`);
   }
-  socket.write(encodeHello(hello));
+  const greeting = encodeHello(hello);
+  greeting.writeUInt16LE(options.minor ?? PROTOCOL_MINOR, 6);
+  socket.write(greeting);
   const { answer, rest } = await readAnswer(socket).finally(() => {
     // Whatever the answer, as PROTOCOL.md section 2 has it: that it is gone already is the normal case.
     if (hello.segment !== undefined) rmSync(`/dev/shm${hello.segment}`, { force: true });

@@ -46,6 +46,7 @@ class ServedCall:
     within = 0  # the call of ours that it was made for
     chain: Sequence[str] = ()
     traceparent: str | None = None
+    kwargs: dict[str, Any] | None = None  # keyword arguments
     credit = 0  # items we may still send
     wants_stream = False
     iterator: Iterator[Any] | None = None

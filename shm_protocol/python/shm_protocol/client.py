@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from threading import get_ident
 from time import monotonic, sleep
@@ -160,18 +160,25 @@ class Client:
         forks.register(self)
 
     def call(
-        self, method: str, *args: Any, timeout: float | None = DEFAULT_TIMEOUT_S, traceparent: str | None = None
+        self,
+        method: str,
+        *args: Any,
+        timeout: float | None = DEFAULT_TIMEOUT_S,
+        traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> Any:
         """Call an exposed function of the peer and wait for what it returns. See Connection.call.
 
         Raises, beside what that raises, PeerUnavailable and Busy. Made while serving a call of the same peer, it goes
         back on the connection that call came by.
         """
+        given = keywords if kwargs is None else options.keywords_of(kwargs, keywords)
         # As current_call tells, without making a CurrentCall where there is none.
         if being_served.get() is not None:
             current = current_call()
             if current is not None and self._leads_to(current):
-                return current.connection.call_with(method, args, timeout, traceparent)
+                return current.connection.call_with(method, args, timeout, traceparent, given)
         connection: Connection | None
         try:
             # Atomic, so the usual case needs no lock.
@@ -183,13 +190,13 @@ class Client:
             connection = self._lease(method, timeout)
         connection.owner = get_ident()
         try:
-            return connection.call_with(method, args, timeout, traceparent)
+            return connection.call_with(method, args, timeout, traceparent, given)
         except StaleConnection:
             # Nothing was sent: to dial again and send is safe. Other idle ones may be stale too; each is tried once.
             pass
         finally:
             self.release(connection)
-        return self.call(method, *args, timeout=timeout, traceparent=traceparent)
+        return self.call(method, *args, timeout=timeout, traceparent=traceparent, kwargs=given)
 
     def stream(
         self,
@@ -198,19 +205,22 @@ class Client:
         timeout: float | None = None,
         credit: int = DEFAULT_CREDIT,
         traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> ClientStream | Stream:
         """Call a function of the peer that gives an iterator, and iterate over what it gives. See Connection.stream.
 
         The stream keeps a connection for itself until it has been read to its end or closed.
         """
+        given = options.keywords_of(kwargs, keywords)
         current = current_call()
         if current is not None and self._leads_to(current):
-            return current.connection.stream_with(method, args, timeout, credit, traceparent)
+            return current.connection.stream_with(method, args, timeout, credit, traceparent, given)
         while True:
             connection = self._lease(method, DEFAULT_TIMEOUT_S if timeout is None else timeout)
             try:
                 return ClientStream(
-                    self, connection, connection.stream_with(method, args, timeout, credit, traceparent)
+                    self, connection, connection.stream_with(method, args, timeout, credit, traceparent, given)
                 )
             except StaleConnection:
                 self.release(connection)
@@ -218,16 +228,24 @@ class Client:
                 self.release(connection)
                 raise
 
-    def notify(self, method: str, *args: Any, traceparent: str | None = None) -> None:
+    def notify(
+        self,
+        method: str,
+        *args: Any,
+        traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
+    ) -> None:
         """Call a function of the peer without wanting to know what becomes of it. See Connection.notify."""
+        given = options.keywords_of(kwargs, keywords)
         current = current_call()
         if current is not None and self._leads_to(current):
-            current.connection.notify_with(method, args, traceparent)
+            current.connection.notify_with(method, args, traceparent, given)
             return
         while True:
             connection = self._lease(method, DEFAULT_TIMEOUT_S)
             try:
-                connection.notify_with(method, args, traceparent)
+                connection.notify_with(method, args, traceparent, given)
                 return
             except StaleConnection:
                 continue

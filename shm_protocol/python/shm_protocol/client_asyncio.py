@@ -7,7 +7,7 @@ import functools
 import math
 import os
 from asyncio import sleep
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
 from threading import get_ident
 from time import monotonic
@@ -127,11 +127,14 @@ class AsyncClient:
         *args: Any,
         timeout: float | None = DEFAULT_TIMEOUT_S,  # noqa: ASYNC109  # sent to the peer, as the other clients do
         traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> Any:
         """Call an exposed function of the peer and await what it returns.
 
-        timeout: seconds, or None for no limit. traceparent: W3C trace context. Awaited in a function that serves a call
-        of this client's, it waits no longer than that one's caller does, and hands its trace context on.
+        timeout: seconds, or None for no limit. traceparent: W3C trace context. kwargs: keyword arguments, as
+        Connection.call takes them. Awaited in a function that serves a call of this client's, it waits no longer than
+        that one's caller does, and hands its trace context on.
 
         A task that is cancelled meanwhile tells the peer that it need not go on.
 
@@ -139,7 +142,8 @@ class AsyncClient:
         MessageTooLarge; PeerGone when the peer goes before the answer, and ConnectionClosed when the client is closed.
         """
         began = monotonic()
-        call, deadline, seconds = await self._begin(method, args, timeout, traceparent)
+        given = options.keywords_of(kwargs, keywords)
+        call, deadline, seconds = await self._begin(method, args, timeout, traceparent, given)
         try:
             while not call.done:
                 if self._loop.time() >= deadline:
@@ -159,6 +163,8 @@ class AsyncClient:
         timeout: float | None = None,
         credit: int = DEFAULT_CREDIT,
         traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> AsyncGenerator[Any, None]:
         """Call a function of the peer that gives an iterator, and iterate over what it gives with `async for`.
 
@@ -168,9 +174,16 @@ class AsyncClient:
         Iterating raises what call raises, and TypeError if the function gives no stream.
         """
         options.check_credit(credit)
-        return self._iterate(method, args, timeout, credit, traceparent)
+        return self._iterate(method, args, timeout, credit, traceparent, options.keywords_of(kwargs, keywords))
 
-    async def notify(self, method: str, *args: Any, traceparent: str | None = None) -> None:
+    async def notify(
+        self,
+        method: str,
+        *args: Any,
+        traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
+    ) -> None:
         """Call a function of the peer without wanting to know what becomes of it: no answer, no error.
 
         Awaits room if the ring is full, at most the default timeout; then CallTimeout. Raises EncodeError,
@@ -178,7 +191,7 @@ class AsyncClient:
         """
         connection = self._connection
         connection.require_usable(method)
-        meta, _ = connection.make_meta(method, None, traceparent)
+        meta, _ = connection.make_meta(method, None, traceparent, options.keywords_of(kwargs, keywords))
         deadline = self._loop.time() + DEFAULT_TIMEOUT_S
         await self._wait_for_room(method, deadline)
         connection.send_notification(method, args, meta)
@@ -264,12 +277,13 @@ class AsyncClient:
         args: Sequence[Any],
         timeout: float | None,  # noqa: ASYNC109  # as in call
         traceparent: str | None,
+        keywords: dict[str, Any],
         credit: int = 0,
     ) -> tuple[PendingCall, float, float]:
         """The call, sent; its deadline by the loop's clock, and the seconds until then."""
         connection = self._connection
         connection.require_usable(method)
-        meta, seconds = connection.make_meta(method, timeout, traceparent, tells_no_limit=not credit)
+        meta, seconds = connection.make_meta(method, timeout, traceparent, keywords, tells_no_limit=not credit)
         if credit:
             meta["stream"] = credit
         deadline = self._loop.time() + seconds
@@ -287,8 +301,9 @@ class AsyncClient:
         timeout: float | None,  # noqa: ASYNC109  # as in call
         credit: int,
         traceparent: str | None,
+        keywords: dict[str, Any],
     ) -> AsyncGenerator[Any, None]:
-        call, deadline, seconds = await self._begin(method, args, timeout, traceparent, credit)
+        call, deadline, seconds = await self._begin(method, args, timeout, traceparent, keywords, credit)
         connection = self._connection
         items = call.items
         assert items is not None
@@ -335,9 +350,17 @@ class _LazyClient(AsyncClient):
         self._is_connected = False
         self._was_closed = False
 
-    async def notify(self, method: str, *args: Any, traceparent: str | None = None) -> None:
+    async def notify(
+        self,
+        method: str,
+        *args: Any,
+        traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
+    ) -> None:
+        given = options.keywords_of(kwargs, keywords)
         await self._connect(method, DEFAULT_TIMEOUT_S)
-        await super().notify(method, *args, traceparent=traceparent)
+        await super().notify(method, *args, traceparent=traceparent, kwargs=given)
 
     async def leave(self, timeout: float) -> None:  # noqa: ASYNC109  # as in AsyncClient.leave
         self._require_connected()
@@ -392,10 +415,11 @@ class _LazyClient(AsyncClient):
         args: Sequence[Any],
         timeout: float | None,  # noqa: ASYNC109  # as in call
         traceparent: str | None,
+        keywords: dict[str, Any],
         credit: int = 0,
     ) -> tuple[PendingCall, float, float]:
         await self._connect(method, timeout)
-        return await super()._begin(method, args, timeout, traceparent, credit)
+        return await super()._begin(method, args, timeout, traceparent, keywords, credit)
 
     async def _connect(self, method: str, timeout: float | None) -> None:  # noqa: ASYNC109  # as in call
         """Have a connection. All who call at once wait for the same attempt; whoever calls later makes another."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import get_ident
@@ -89,13 +89,21 @@ class Connection:
     # Calling.
 
     def call(
-        self, method: str, *args: Any, timeout: float | None = DEFAULT_TIMEOUT_S, traceparent: str | None = None
+        self,
+        method: str,
+        *args: Any,
+        timeout: float | None = DEFAULT_TIMEOUT_S,
+        traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> Any:
         """Call an exposed function of the peer and wait for what it returns.
 
         timeout: seconds, or None to wait without limit. Made while serving a call, it waits no longer than that one's
         caller does; where that one did not say how long, all calls made for it end within the default timeout.
-        traceparent: W3C trace context, else that of the call being served.
+        traceparent: W3C trace context, else that of the call being served. kwargs: keyword arguments, beside those that
+        are given as such; for one that is named as a parameter of this method is: `kwargs={"timeout": 3}`. A TypeScript
+        function gets them all as one object, behind the positional arguments.
 
         While it waits, calls of the peer that were made for this one are served here; all others wait their turn, and
         a peer with several workers asks another meanwhile.
@@ -104,12 +112,26 @@ class Connection:
         MessageTooLarge; TypeError and ValueError for an option that cannot be; and what any method may raise.
         """
         self.require_owner()
-        return self.call_with(method, args, timeout, traceparent)
+        given = keywords if kwargs is None else options.keywords_of(kwargs, keywords)
+        return self.call_with(method, args, timeout, traceparent, given)
 
-    def call_with(self, method: str, args: Sequence[Any], timeout: float | None, traceparent: str | None) -> Any:
-        """The same as call, with the arguments in a sequence, and for a caller that knows it is the owner."""
+    def call_with(
+        self,
+        method: str,
+        args: Sequence[Any],
+        timeout: float | None,
+        traceparent: str | None,
+        keywords: dict[str, Any] | None = None,
+    ) -> Any:
+        """The same as call, with the arguments in containers, and for a caller that knows it is the owner."""
         call_id = 0
-        if timeout is not None and traceparent is None and self._serving.current is None and self.link.clear:
+        if (
+            timeout is not None
+            and traceparent is None
+            and not keywords
+            and self._serving.current is None
+            and self.link.clear
+        ):
             session = self._session
             session.last_id += 1
             call_id = session.last_id
@@ -123,7 +145,7 @@ class Connection:
                 return answer
             if answer.sent:
                 return self._finish_call(call_id, method, answer, timeout)
-        return self._call_the_long_way(method, args, timeout, traceparent, call_id)
+        return self._call_the_long_way(method, args, timeout, traceparent, keywords, call_id)
 
     def _finish_call(self, call_id: int, method: str, unfinished: Unfinished, seconds: float) -> Any:
         """Go on with what was called directly: it waits, or something else has come than its answer."""
@@ -138,10 +160,17 @@ class Connection:
         return self._result_of(call, unfinished.began)
 
     def _call_the_long_way(
-        self, method: str, args: Sequence[Any], timeout: float | None, traceparent: str | None, reserved: int
+        self,
+        method: str,
+        args: Sequence[Any],
+        timeout: float | None,
+        traceparent: str | None,
+        keywords: dict[str, Any] | None,
+        reserved: int,
     ) -> Any:
         began = monotonic()
         meta, seconds = make_meta(self._serving.current, method, timeout, traceparent)
+        self._session.add_keywords(meta, method, keywords)
         if began - self._last_used > link.STALE_AFTER_S:
             self._check_peer(method)
         self._last_used = began
@@ -185,6 +214,8 @@ class Connection:
         timeout: float | None = None,
         credit: int = DEFAULT_CREDIT,
         traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> Stream:
         """Call a function of the peer that gives an iterator, and iterate over what it gives.
 
@@ -192,17 +223,24 @@ class Connection:
         Close the stream, or use it in a `with`, when it is not read to its end. Raises what call raises, here or while
         iterating.
         """
-        return self.stream_with(method, args, timeout, credit, traceparent)
+        return self.stream_with(method, args, timeout, credit, traceparent, options.keywords_of(kwargs, keywords))
 
     def stream_with(
-        self, method: str, args: Sequence[Any], timeout: float | None, credit: int, traceparent: str | None
+        self,
+        method: str,
+        args: Sequence[Any],
+        timeout: float | None,
+        credit: int,
+        traceparent: str | None,
+        keywords: dict[str, Any] | None = None,
     ) -> Stream:
-        """The same as stream, with the arguments in a sequence."""
+        """The same as stream, with the arguments in containers."""
         options.check_credit(credit)
         self.require_owner()
         began = monotonic()
         meta, seconds = make_meta(self._serving.current, method, timeout, traceparent, tells_no_limit=False)
         meta["stream"] = credit
+        self._session.add_keywords(meta, method, keywords)
         deadline = began + seconds
         self._check_peer(method)
         self._last_used = began
@@ -216,19 +254,33 @@ class Connection:
             raise
         return Stream(self, call, deadline, seconds, credit)
 
-    def notify(self, method: str, *args: Any, traceparent: str | None = None) -> None:
+    def notify(
+        self,
+        method: str,
+        *args: Any,
+        traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
+    ) -> None:
         """Call a function of the peer without wanting to know what becomes of it: no answer, no error.
 
         Waits for room if the ring is full, at most the default timeout; then CallTimeout.
         Raises EncodeError, MessageTooLarge, CallTooDeep, TypeError and what any method may raise.
         """
-        self.notify_with(method, args, traceparent)
+        self.notify_with(method, args, traceparent, options.keywords_of(kwargs, keywords))
 
-    def notify_with(self, method: str, args: Sequence[Any], traceparent: str | None) -> None:
-        """The same as notify, with the arguments in a sequence."""
+    def notify_with(
+        self,
+        method: str,
+        args: Sequence[Any],
+        traceparent: str | None,
+        keywords: dict[str, Any] | None = None,
+    ) -> None:
+        """The same as notify, with the arguments in containers."""
         self.require_owner()
         began = monotonic()
         meta, _ = make_meta(self._serving.current, method, None, traceparent, tells_no_limit=False)
+        self._session.add_keywords(meta, method, keywords)
         self._check_peer(method)
         self._last_used = began
         deadline = began + DEFAULT_TIMEOUT_S

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
 from pathlib import Path
@@ -99,17 +99,25 @@ class LoopConnection:
             raise RuntimeError(f"{method}: {self!r} belongs to {self._loop!r} and was used in {running!r}")
 
     def make_meta(
-        self, method: str, timeout: float | None, traceparent: str | None, *, tells_no_limit: bool = False
+        self,
+        method: str,
+        timeout: float | None,
+        traceparent: str | None,
+        keywords: dict[str, Any],
+        *,
+        tells_no_limit: bool = False,
     ) -> tuple[dict[str, Any], float]:
-        """What a request tells beside its arguments, and the seconds to wait. Made while serving a call that came by
-        this connection, it belongs to that one's chain.
+        """What a request tells beside its positional arguments, and the seconds to wait. Made while serving a call that
+        came by this connection, it belongs to that one's chain.
         """
         current: ServedCall | None = None
         served = served_here()
         # A task may outlive the call that it was made in.
         if served is not None and served[0] is self and served[1].running:
             current = served[1]
-        return make_meta(current, method, timeout, traceparent, tells_no_limit=tells_no_limit)
+        meta, seconds = make_meta(current, method, timeout, traceparent, tells_no_limit=tells_no_limit)
+        self._session.add_keywords(meta, method, keywords)
+        return meta, seconds
 
     def send_request(self, method: str, args: Sequence[Any], meta: dict[str, Any], credit: int = 0) -> PendingCall:
         """Send a request. Raises EncodeError, Busy and MessageTooLarge, and then nothing was sent."""
@@ -271,7 +279,13 @@ class LoopConnection:
     # What would stop the loop. A served function may try each, by current_call().connection.
 
     def call(
-        self, method: str, *args: Any, timeout: float | None = DEFAULT_TIMEOUT_S, traceparent: str | None = None
+        self,
+        method: str,
+        *args: Any,
+        timeout: float | None = DEFAULT_TIMEOUT_S,
+        traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> NoReturn:
         """Raises RuntimeError."""
         self._refuse_waiting(method)
@@ -283,25 +297,53 @@ class LoopConnection:
         timeout: float | None = None,
         credit: int = DEFAULT_CREDIT,
         traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> NoReturn:
         """Raises RuntimeError."""
         self._refuse_waiting(method)
 
-    def notify(self, method: str, *args: Any, traceparent: str | None = None) -> NoReturn:
+    def notify(
+        self,
+        method: str,
+        *args: Any,
+        traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
+    ) -> NoReturn:
         """Raises RuntimeError."""
         self._refuse_waiting(method)
 
-    def call_with(self, method: str, args: Sequence[Any], timeout: float | None, traceparent: str | None) -> NoReturn:
+    def call_with(
+        self,
+        method: str,
+        args: Sequence[Any],
+        timeout: float | None,
+        traceparent: str | None,
+        keywords: dict[str, Any] | None = None,
+    ) -> NoReturn:
         """Raises RuntimeError."""
         self._refuse_waiting(method)
 
     def stream_with(
-        self, method: str, args: Sequence[Any], timeout: float | None, credit: int, traceparent: str | None
+        self,
+        method: str,
+        args: Sequence[Any],
+        timeout: float | None,
+        credit: int,
+        traceparent: str | None,
+        keywords: dict[str, Any] | None = None,
     ) -> NoReturn:
         """Raises RuntimeError."""
         self._refuse_waiting(method)
 
-    def notify_with(self, method: str, args: Sequence[Any], traceparent: str | None) -> NoReturn:
+    def notify_with(
+        self,
+        method: str,
+        args: Sequence[Any],
+        traceparent: str | None,
+        keywords: dict[str, Any] | None = None,
+    ) -> NoReturn:
         """Raises RuntimeError."""
         self._refuse_waiting(method)
 

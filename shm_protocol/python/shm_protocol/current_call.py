@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from time import monotonic
@@ -24,7 +24,13 @@ class Caller(Protocol):
     @property
     def closed(self) -> bool: ...
     def call(
-        self, method: str, *args: Any, timeout: float | None = DEFAULT_TIMEOUT_S, traceparent: str | None = None
+        self,
+        method: str,
+        *args: Any,
+        timeout: float | None = DEFAULT_TIMEOUT_S,
+        traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> Any: ...
     def stream(
         self,
@@ -33,13 +39,41 @@ class Caller(Protocol):
         timeout: float | None = None,
         credit: int = DEFAULT_CREDIT,
         traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> Stream: ...
-    def notify(self, method: str, *args: Any, traceparent: str | None = None) -> None: ...
-    def call_with(self, method: str, args: Sequence[Any], timeout: float | None, traceparent: str | None) -> Any: ...
+    def notify(
+        self,
+        method: str,
+        *args: Any,
+        traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    def call_with(
+        self,
+        method: str,
+        args: Sequence[Any],
+        timeout: float | None,
+        traceparent: str | None,
+        keywords: dict[str, Any] | None = None,
+    ) -> Any: ...
     def stream_with(
-        self, method: str, args: Sequence[Any], timeout: float | None, credit: int, traceparent: str | None
+        self,
+        method: str,
+        args: Sequence[Any],
+        timeout: float | None,
+        credit: int,
+        traceparent: str | None,
+        keywords: dict[str, Any] | None = None,
     ) -> Stream: ...
-    def notify_with(self, method: str, args: Sequence[Any], traceparent: str | None) -> None: ...
+    def notify_with(
+        self,
+        method: str,
+        args: Sequence[Any],
+        traceparent: str | None,
+        keywords: dict[str, Any] | None = None,
+    ) -> None: ...
 
 
 class CurrentCall:

@@ -31,12 +31,14 @@ MAX_EXPOSED: Final = 65536
 """Functions that one side exposes."""
 
 # What the fields are called in errors that blame one, and how deep the frame may be nested with the user's values.
-_REQUEST_NAMES: Final = ("type", "id", "method", "args", "meta")
-_NOTIFICATION_NAMES: Final = ("type", "method", "args", "meta")
+# The fields of meta go by their own names, so it is "kwargs.locale" that cannot be encoded.
+_REQUEST_NAMES: Final = ("type", "id", "method", "args", "")
+_NOTIFICATION_NAMES: Final = ("type", "method", "args", "")
 _RESPONSE_NAMES: Final = ("type", "id", "error", "result")
 _ITEM_NAMES: Final = ("type", "id", "item")
 _LEVELS: Final = MAX_DEPTH_SENT + 1
 _LEVELS_OF_CALL: Final = MAX_DEPTH_SENT + 2
+_LEVELS_WITH_KWARGS: Final = MAX_DEPTH_SENT + 3
 
 # A UTF-8 character has at most 4 bytes: a name this long needs no measuring.
 _SURELY_SHORT: Final = MAX_METHOD_BYTES // 4
@@ -95,15 +97,17 @@ def encode_request(
     if encoder.busy:
         # Its id is that of the call whose argument this is.
         raise EncodeError(f"{method}: called by the code of a value that is being encoded for the same connection")
-    frame = (REQUEST, call_id, method, args) if meta is None else (REQUEST, call_id, method, args, meta)
-    return encoder.pack(frame, _REQUEST_NAMES, _LEVELS_OF_CALL)
+    if meta is None:
+        return encoder.pack((REQUEST, call_id, method, args), _REQUEST_NAMES, _LEVELS_OF_CALL)
+    return encoder.pack((REQUEST, call_id, method, args, meta), _REQUEST_NAMES, _levels_of(meta))
 
 
 def encode_notification(encoder: Encoder, method: str, args: Sequence[object], meta: Mapping[str, Any] | None) -> bytes:
     """A notification. Raises EncodeError and MessageTooLarge."""
     check_method(method)
-    frame = (NOTIFICATION, method, args) if meta is None else (NOTIFICATION, method, args, meta)
-    return encoder.pack(frame, _NOTIFICATION_NAMES, _LEVELS_OF_CALL)
+    if meta is None:
+        return encoder.pack((NOTIFICATION, method, args), _NOTIFICATION_NAMES, _LEVELS_OF_CALL)
+    return encoder.pack((NOTIFICATION, method, args, meta), _NOTIFICATION_NAMES, _levels_of(meta))
 
 
 def encode_response(encoder: Encoder, call_id: int, result: object) -> bytes:
@@ -209,6 +213,10 @@ def is_usual_request(frame: Frame) -> bool:
     )
 
 
+def _levels_of(meta: Mapping[str, Any]) -> int:
+    return _LEVELS_WITH_KWARGS if "kwargs" in meta else _LEVELS_OF_CALL
+
+
 def _encode_error_map(encoder: Encoder, call_id: int, error: Mapping[str, object]) -> bytes:
     return encoder.pack((RESPONSE, call_id, error, None), _RESPONSE_NAMES, _LEVELS)
 
@@ -276,6 +284,10 @@ def _fault_of_meta(meta: dict[object, object]) -> str | None:
         return f"traceparent is not a string: {_describe(meta['traceparent'])}"
     if "stream" in meta and not _is_credit(meta["stream"]):
         return f"stream is not an integer from 1 to {MAX_CREDIT}: {_describe(meta['stream'])}"
+    if "kwargs" in meta:
+        kwargs = meta["kwargs"]
+        if type(kwargs) is not dict or not all(type(name) is str for name in kwargs):
+            return f"kwargs is not a map whose keys are strings: {_describe(kwargs)}"
     return None
 
 

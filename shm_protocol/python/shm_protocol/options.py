@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any, Final
 
@@ -48,6 +49,25 @@ def check_method(method: object) -> None:
     """Raises TypeError. What a name may be is frames.check_method's."""
     if not isinstance(method, str):
         raise TypeError(f"method={shown(method)}: must be a string, the name of a function")
+
+
+def keywords_of(kwargs: object, keywords: dict[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of a call's function: those in `kwargs`, of whatever name, and those beside the options of
+    the call.
+
+    Raises TypeError, also for one that is in both, and what `kwargs` raises when it is looked at.
+    """
+    if kwargs is None:
+        return keywords
+    if not isinstance(kwargs, Mapping):
+        raise TypeError(f"kwargs={shown(kwargs)}: must be a mapping of names to values, or None")
+    given = dict(kwargs.items())
+    for name in given:
+        if not isinstance(name, str):
+            raise TypeError(f"kwargs: the name {shown(name)}: must be a string")
+        if name in keywords:
+            raise TypeError(f"kwargs: {shown(name)} is given as a keyword argument as well")
+    return {**given, **keywords}
 
 
 def check_credit(credit: object) -> None:

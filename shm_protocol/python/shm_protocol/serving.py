@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
+from functools import partial
 from threading import get_ident
 from typing import Any, Final, NoReturn
 from weakref import ref
@@ -87,7 +88,10 @@ class Serving:
         if function is None:
             self._refuse_or_log(request, UnknownMethod(f"{request.method}: nothing of that name is exposed"))
             return
-        if len(request.args) not in self._argument_counts[request.method]:
+        if request.kwargs:
+            # Which of them fits which parameter is Python's own to tell.
+            function = partial(function, **request.kwargs)
+        elif len(request.args) not in self._argument_counts[request.method]:
             # A TypeError, as in any other call of the language, but without a stack: nothing has run.
             wrong = wrong_count(request.method, self._argument_counts[request.method], len(request.args))
             self._refuse_or_log(request, RemoteError("TypeError", wrong))

@@ -117,6 +117,12 @@ class Session:
                 f"{PROTOCOL_MAJOR}.{self._peer_minor}"
             )
 
+    def add_keywords(self, meta: dict[str, Any], method: str, keywords: dict[str, Any] | None) -> None:
+        """Put keyword arguments, if there are any, into what a request tells. Raises EncodeError for an older peer."""
+        if keywords:
+            self.require_minor(2, method, "keyword arguments")
+            meta["kwargs"] = keywords
+
     # Calls of ours.
 
     def start(
@@ -385,6 +391,7 @@ class Session:
             if request.within > self.last_id:
                 raise ProtocolError(f"a request within call {request.within}, which was never made")
             request.traceparent = meta.get("traceparent")
+            request.kwargs = meta.get("kwargs")
             request.credit = meta.get("stream", 0)
             request.wants_stream = request.credit > 0
         return request
@@ -455,7 +462,7 @@ class Session:
                 request.wake()
             return
         # Its arguments may be large, and it stays in the queue until its turn.
-        request.args = []
+        request.args, request.kwargs = [], None
         del self.incoming[request.id]
         if request.iterator is not None:
             if request in self.flowing:

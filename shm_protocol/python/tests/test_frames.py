@@ -79,7 +79,7 @@ def test_a_name_of_256_bytes_is_sent() -> None:
 
 
 def test_a_bad_traceparent_is_named() -> None:
-    with pytest.raises(EncodeError, match=r"^meta\.traceparent: a str with a lone surrogate"):
+    with pytest.raises(EncodeError, match=r"^traceparent: a str with a lone surrogate"):
         frames.encode_request(encoder, 1, "a.b", (), {"traceparent": "\ud800"})
 
 

@@ -517,6 +517,12 @@ function isCount(length: unknown): length is number {
 }
 
 /** A plain object of another realm, such as a vm context: of a prototype that looks like Object.prototype. */
+/** Is it sent as a map of its properties? */
+export function isPlainObject(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null || isPlainElsewhere(value, prototype as object);
+}
+
 function isPlainElsewhere(value: object, prototype: object): boolean {
   return (
     Object.getPrototypeOf(prototype) === null &&

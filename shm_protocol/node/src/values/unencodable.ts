@@ -41,12 +41,15 @@ export class Unencodable extends Error {
 
   toError(root: string): EncodeError | MessageTooLarge {
     if (this.isTooLarge) return new MessageTooLarge(this.why);
-    const path = shortened(root + this.#segments.reverse().join(""));
+    const path = shortened((root + this.#segments.reverse().join("")).replace(/^\./, ""));
     return new EncodeError(`${path}: ${this.why}`, this.cause === undefined ? undefined : { cause: this.cause });
   }
 }
 
-/** The caller's error for what the encoder threw. `root` is the name of the value that it was given. */
+/**
+ * The caller's error for what the encoder threw. `root` is the name of the value that it was given; `""` for an object whose
+ * properties are such names themselves.
+ */
 export function explain(thrown: unknown, root: string): EncodeError | MessageTooLarge {
   return Unencodable.from(thrown).toError(root);
 }

@@ -6,7 +6,7 @@ import enum
 import functools
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
@@ -17,7 +17,7 @@ from ..client import Client, ClientStream
 from ..errors import BridgeError
 from ..exposables import Exposables
 from ..exposed import Exposed
-from ..options import DEFAULT_CREDIT
+from ..options import DEFAULT_CREDIT, keywords_of
 from ..streams import Stream
 from . import commands, settings
 from .settings import AppSettings
@@ -85,6 +85,8 @@ class Bridge:
         *args: Any,
         timeout: float | _Timeout | None = _Timeout.OF_THE_APP,
         traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> Any:
         """Call an exposed TypeScript function and wait for what it returns. See Client.call.
 
@@ -92,7 +94,8 @@ class Bridge:
         RuntimeError outside of an application context where it is not clear which app is meant.
         """
         client, options = self._client_and_options(timeout)
-        return client.call(method, *args, traceparent=traceparent, **options)
+        given = keywords_of(kwargs, keywords)
+        return client.call(method, *args, traceparent=traceparent, kwargs=given, **options)
 
     def stream(
         self,
@@ -101,6 +104,8 @@ class Bridge:
         timeout: float | None = None,
         credit: int = DEFAULT_CREDIT,
         traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> AppStream:
         """Call a TypeScript function that gives an iterator, and iterate over what it gives. See Client.stream.
 
@@ -108,15 +113,25 @@ class Bridge:
         application context without a response ends, is given up.
         """
         client, _ = self._client_and_options(None)
-        stream = AppStream(client.stream(method, *args, timeout=timeout, credit=credit, traceparent=traceparent))
+        given = keywords_of(kwargs, keywords)
+        stream = AppStream(
+            client.stream(method, *args, timeout=timeout, credit=credit, traceparent=traceparent, kwargs=given)
+        )
         if has_app_context():
             g.setdefault(_STREAMS, []).append(stream)
         return stream
 
-    def notify(self, method: str, *args: Any, traceparent: str | None = None) -> None:
+    def notify(
+        self,
+        method: str,
+        *args: Any,
+        traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
+    ) -> None:
         """Call a TypeScript function without wanting to know what becomes of it. See Client.notify."""
         client, _ = self._client_and_options(None)
-        client.notify(method, *args, traceparent=traceparent)
+        client.notify(method, *args, traceparent=traceparent, kwargs=keywords_of(kwargs, keywords))
 
     @property
     def client(self) -> Client:

@@ -7,6 +7,7 @@ the worker by these, but for calls back while a call waits: it calls by a connec
 
 import enum
 import logging
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ..client import Client
@@ -45,6 +46,8 @@ class WorkerClient(Client):
         *args: Any,
         timeout: float | _Timeout | None = _OF_THE_SETTINGS,
         traceparent: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> Any:
         """Call an exposed function of Node's and wait for what it returns. timeout: seconds, by default the setting
         `shm_call_timeout`. Raises BridgeError: PeerUnavailable, within DIAL_TIMEOUT_S, where nobody listens.
@@ -52,7 +55,7 @@ class WorkerClient(Client):
         if timeout is _OF_THE_SETTINGS:
             timeout = self._call_timeout
         # super() would look for it at each call.
-        return Client.call(self, method, *args, timeout=timeout, traceparent=traceparent)
+        return Client.call(self, method, *args, timeout=timeout, traceparent=traceparent, kwargs=kwargs, **keywords)
 
     def prepare(self) -> None:
         """Makes the first connection now. Where that fails, the first call tries again."""

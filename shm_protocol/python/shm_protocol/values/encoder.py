@@ -42,8 +42,9 @@ class Encoder:
     def pack(self, value: object, names: Sequence[str] = (), levels: int = MAX_DEPTH_SENT) -> bytes:
         """The bytes of `value`.
 
-        names: of the items of the value, a frame, for the path in errors. levels: how deep it may be nested. Raises
-        EncodeError, which names the path to the bad value, and MessageTooLarge where there are too many values.
+        names: of the items of the value, a frame, for the path in errors; "" for a map whose keys are such names
+        themselves. levels: how deep it may be nested. Raises EncodeError, which names the path to the bad value, and
+        MessageTooLarge where there are too many values.
         """
         before, self.busy = self.busy, True
         try:
@@ -185,6 +186,7 @@ def _blamed(stack: Sequence[_Level], names: Sequence[str]) -> str:
             return f"{_shortened(path)}: key {_shortened(brief(reduced_key(key)))}" if is_scalar else _shortened(path)
         if level.is_map:
             path += _step(level.items[at - 1])
+            path = path.removeprefix(".")
         elif depth == 1 and names:
             path = names[at]
         else:
