@@ -28,6 +28,13 @@
 
 #define NS_PER_S UINT64_C(1000000000)
 
+/* The longest that sending one message polls for room while its reader takes the fragments before. Then it is for the caller to
+ * wait, who may have something else to do. */
+#define SEND_MAX_NS UINT64_C(2000000)
+
+/* What one message leaves allocated: to have memory again for each costs several times what copying into it does. */
+#define ASSEMBLY_KEPT_BYTES ((size_t)8 * 1024 * 1024)
+
 /* How much sooner than its deadline a sleep in recv ends, twice the kernel's longest tick (HZ=100). */
 #define RECV_SLACK_NS UINT64_C(20000000)
 
@@ -39,6 +46,7 @@ struct shm_channel {
     struct shm_producer producer;
     struct shm_consumer consumer;
     struct shm_waiter waiter;
+    struct shm_waiter room_waiter; /* of waits for room within shm_channel_send */
     const atomic_bool *lost; /* the peer has truncated the segment */
     int socket_fd;
     uint64_t receive_timeout_ns; /* as SO_RCVTIMEO was last set; 0: never */
@@ -50,6 +58,7 @@ struct shm_channel {
     bool sending;     /* a message is partly sent */
     size_t sent;      /* bytes of it that are published */
     uint32_t wanted;  /* payload bytes of the record that did not fit */
+    size_t last_sent; /* bytes of the last message that was sent, until the wait for what follows has ended */
 
     uint8_t *assembly; /* fragments of the message being received */
     size_t assembly_capacity;
@@ -114,6 +123,7 @@ static int open_channel(shm_channel **out, const struct shm_segment *segment, en
     shm_consumer_init(&channel->consumer, &segment->header->rings[in_ring], shm_segment_data(segment, in_ring),
                       segment->ring_capacity);
     shm_waiter_init(&channel->waiter, options->spin_us, online_cores());
+    shm_waiter_init(&channel->room_waiter, options->spin_us, online_cores());
     channel->counters = &segment->header->counters[side];
     tell_spin_budget(channel);
     *out = channel;
@@ -186,6 +196,21 @@ static void end_wait(shm_channel *channel)
         tell_spin_budget(channel);
     }
     channel->slept = false;
+    channel->last_sent = 0;
+}
+
+/* Is a message on its way, in or out, whose other part the peer is about to send or to read? */
+static bool is_within_message(const shm_channel *channel)
+{
+    return channel->sending || (channel->assembled > 0 && !channel->showing_assembly);
+}
+
+static void begin_wait(shm_channel *channel, uint64_t clock_ns)
+{
+    if (is_within_message(channel))
+        shm_waiter_begin_within(&channel->waiter, clock_ns);
+    else
+        shm_waiter_begin(&channel->waiter, clock_ns, channel->last_sent);
 }
 
 void shm_channel_unpark(shm_channel *channel)
@@ -211,6 +236,31 @@ static void begin_new_wait(shm_channel *channel)
     abandon_wait(channel);
 }
 
+/* Poll for room for the next fragment: its reader is at work on those before, and takes a few microseconds for each. Who
+ * cannot go on here has to keep the message, which takes a copy of it. False: there is none yet. */
+static bool spin_for_room(shm_channel *channel, uint32_t piece, uint64_t until_ns)
+{
+    uint64_t clock_ns = now_ns();
+    bool is_free = false;
+    if (clock_ns >= until_ns || shm_ring_state(channel->producer.shared) == SHM_BUSY)
+        return false;
+    shm_waiter_begin(&channel->room_waiter, clock_ns, 0);
+    const uint64_t began_ns = clock_ns;
+    while (!is_free && clock_ns < until_ns && clock_ns - began_ns < SHM_SPIN_MAX_NS &&
+           shm_waiter_polls(&channel->room_waiter, clock_ns)) {
+        for (int look = 0; look < LOOKS_PER_CLOCK && !is_free; look++) {
+            relax();
+            /* An impossible head counts as room: shm_ring_claim meets and reports it. */
+            is_free = shm_ring_has_room(&channel->producer, piece) != 0;
+        }
+        clock_ns = now_ns();
+        if (clock_ns - began_ns > POLITE_AFTER_NS)
+            sched_yield();
+    }
+    shm_waiter_end(&channel->room_waiter, is_free);
+    return is_free;
+}
+
 int shm_channel_send(shm_channel *channel, const void *message, size_t length)
 {
     if (length > channel->max_message)
@@ -221,6 +271,7 @@ int shm_channel_send(shm_channel *channel, const void *message, size_t length)
         return -EPROTO;
     const uint8_t *bytes = message;
     const size_t sent_before = channel->sent;
+    uint64_t until_ns = 0;
     do {
         size_t rest = length - channel->sent;
         uint32_t piece = rest <= fragment_bytes(channel) ? (uint32_t)rest : fragment_bytes(channel);
@@ -228,6 +279,12 @@ int shm_channel_send(shm_channel *channel, const void *message, size_t length)
         int rc = shm_ring_claim(&channel->producer, piece, &payload);
         if (rc < 0)
             return rc;
+        if (rc == 0 && channel->sent != sent_before) {
+            if (until_ns == 0)
+                until_ns = now_ns() + SEND_MAX_NS;
+            if (spin_for_room(channel, piece, until_ns))
+                continue;
+        }
         if (rc == 0) {
             /* A park until now did not ask for this room. One that did stays: trying in vain does not poll anew. */
             if (!channel->sending || channel->sent != sent_before)
@@ -247,6 +304,7 @@ int shm_channel_send(shm_channel *channel, const void *message, size_t length)
     shm_count(&channel->counters->messages_sent, 1);
     shm_count(&channel->counters->bytes_sent, length);
     begin_new_wait(channel);
+    channel->last_sent = length;
     return 0;
 }
 
@@ -323,6 +381,13 @@ int shm_channel_peek(shm_channel *channel, const uint8_t **message, size_t *leng
     return 1;
 }
 
+static void keep_assembly(shm_channel *channel, uint8_t *memory, size_t size)
+{
+    free(channel->assembly);
+    channel->assembly = memory;
+    channel->assembly_capacity = size;
+}
+
 void shm_channel_consume(shm_channel *channel)
 {
     shm_count(&channel->counters->messages_received, 1);
@@ -331,12 +396,31 @@ void shm_channel_consume(shm_channel *channel)
         release_record(channel);
         return;
     }
-    /* Freed, not kept: one large message must not hold its size for the connection's life. */
-    free(channel->assembly);
-    channel->assembly = NULL;
-    channel->assembly_capacity = 0;
+    if (channel->assembly_capacity > ASSEMBLY_KEPT_BYTES)
+        keep_assembly(channel, NULL, 0);
     channel->assembled = 0;
     channel->showing_assembly = false;
+}
+
+uint8_t *shm_channel_take(shm_channel *channel, size_t *size)
+{
+    if (!channel->showing_assembly)
+        return NULL;
+    uint8_t *memory = channel->assembly;
+    *size = channel->assembly_capacity;
+    channel->assembly = NULL;
+    channel->assembly_capacity = 0;
+    shm_channel_consume(channel);
+    return memory;
+}
+
+void shm_channel_give_back(shm_channel *channel, uint8_t *memory, size_t size)
+{
+    /* Meanwhile there may be other memory, and a message in it. */
+    if (channel->assembly == NULL && size <= ASSEMBLY_KEPT_BYTES)
+        keep_assembly(channel, memory, size);
+    else
+        free(memory);
 }
 
 /* Is there what a wait waits for: a record, or room for the record that did not fit? */
@@ -346,6 +430,21 @@ static bool is_ready(shm_channel *channel)
         return true;
     /* An error counts as ready: shm_channel_send meets and reports it, or shm_channel_peek. */
     return (channel->sending && shm_ring_has_room(&channel->producer, channel->wanted) != 0) || is_lost(channel);
+}
+
+/* Take what has come of a message of several fragments, so that whoever waits for it is not woken for each. True: there is
+ * something for the caller, perhaps an error. False: the rest of the message is still to come. */
+static bool take_fragments(shm_channel *channel)
+{
+    const uint8_t *message;
+    size_t length;
+    if (channel->showing_assembly || !shm_ring_has_record(&channel->consumer) ||
+        (channel->assembled == 0 && shm_ring_flags(&channel->consumer) == 0))
+        return true;
+    if (shm_channel_peek(channel, &message, &length) != 0)
+        return true;
+    end_wait(channel);
+    return channel->sending && shm_ring_has_room(&channel->producer, channel->wanted) != 0;
 }
 
 static int ready(shm_channel *channel)
@@ -392,19 +491,25 @@ int shm_channel_poll(shm_channel *channel, uint64_t poll_ns)
     if (is_ready(channel)) {
         if (channel->parked)
             shm_channel_unpark(channel);
-        return ready(channel);
+        if (take_fragments(channel))
+            return ready(channel);
     }
     if (channel->parked)
         return -EAGAIN;
     uint64_t clock_ns = now_ns();
-    shm_waiter_begin(&channel->waiter, clock_ns);
-    if (shm_waiter_polls(&channel->waiter, clock_ns)) {
-        if (spin(channel, clock_ns + poll_ns, &clock_ns))
+    const uint64_t until_ns = clock_ns + poll_ns;
+    for (begin_wait(channel, clock_ns); shm_waiter_polls(&channel->waiter, clock_ns); begin_wait(channel, clock_ns)) {
+        const bool is_here = spin(channel, until_ns, &clock_ns);
+        if (is_here && take_fragments(channel))
             return ready(channel);
-        if (shm_waiter_polls(&channel->waiter, clock_ns))
+        if (is_here)
+            clock_ns = now_ns();
+        if (clock_ns >= until_ns)
             return 0;
     }
-    return shm_channel_park(channel) ? -EAGAIN : 1;
+    if (shm_channel_park(channel))
+        return -EAGAIN;
+    return take_fragments(channel);
 }
 
 /* Read some doorbells: 0, -EPIPE at the end of the socket, -EPROTO for another byte, or recv's errno, negative. */
@@ -495,15 +600,10 @@ static bool is_readable(int fd)
     return fd >= 0 && poll(&looked_at, 1, 0) > 0;
 }
 
-int shm_channel_wait_or_wake(shm_channel *channel, int64_t timeout_ns, int wake_fd)
+/* As shm_channel_wait_or_wake, but 1 for a fragment too. `deadline_ns`: 0 for none. */
+static int wait_for_record(shm_channel *channel, uint64_t clock_ns, uint64_t deadline_ns, int wake_fd)
 {
-    if (channel->parked)
-        shm_channel_unpark(channel);
-    if (is_ready(channel))
-        return ready(channel);
-    uint64_t clock_ns = now_ns();
-    uint64_t deadline_ns = timeout_ns < 0 ? 0 : clock_ns + (uint64_t)timeout_ns;
-    shm_waiter_begin(&channel->waiter, clock_ns);
+    begin_wait(channel, clock_ns);
     while (shm_waiter_polls(&channel->waiter, clock_ns)) {
         uint64_t until_ns = clock_ns + (uint64_t)SPIN_SLICE_NS;
         if (deadline_ns != 0 && deadline_ns < until_ns)
@@ -532,6 +632,24 @@ int shm_channel_wait_or_wake(shm_channel *channel, int64_t timeout_ns, int wake_
     }
     /* A doorbell for something already read. The caller looks after signals even if a peer floods the socket. */
     return -EINTR;
+}
+
+int shm_channel_wait_or_wake(shm_channel *channel, int64_t timeout_ns, int wake_fd)
+{
+    if (channel->parked)
+        shm_channel_unpark(channel);
+    if (is_ready(channel) && take_fragments(channel))
+        return ready(channel);
+    uint64_t clock_ns = now_ns();
+    const uint64_t deadline_ns = timeout_ns < 0 ? 0 : clock_ns + (uint64_t)timeout_ns;
+    for (;;) {
+        int rc = wait_for_record(channel, clock_ns, deadline_ns, wake_fd);
+        if (rc != 1 || take_fragments(channel))
+            return rc;
+        clock_ns = now_ns();
+        if (deadline_ns != 0 && clock_ns >= deadline_ns)
+            return 0;
+    }
 }
 
 int shm_channel_wait(shm_channel *channel, int64_t timeout_ns)

@@ -71,6 +71,13 @@ int shm_channel_peek(shm_channel *channel, const uint8_t **message, size_t *leng
 /* Done with the message that shm_channel_peek showed. */
 void shm_channel_consume(shm_channel *channel);
 
+/* The same for a message that stands in memory of this side's own, which becomes the caller's until shm_channel_give_back: its
+ * address and size. NULL, and nothing is done, for one that stands in the ring. */
+uint8_t *shm_channel_take(shm_channel *channel, size_t *size);
+
+/* The next message of several fragments may be put there. */
+void shm_channel_give_back(shm_channel *channel, uint8_t *memory, size_t size);
+
 /* For an event loop: look for a message, or for room if a message is partly sent, for at most `poll_ns` now.
  * 1: ready. 0: nothing yet, poll again soon. -EAGAIN: the spin budget is used up and the channel is parked: the socket
  * will become readable; call shm_channel_unpark then. Never blocks in the kernel. */

@@ -55,6 +55,10 @@ bool shm_ring_release(struct shm_consumer *consumer);
 /* Is there a record? Does not check it. */
 bool shm_ring_has_record(struct shm_consumer *consumer);
 
+/* The flags of the oldest record, where there is one, and unchecked: a hint, nothing is decided by it that shm_ring_peek does
+ * not check. Not 0: a fragment, or padding before the record. */
+uint32_t shm_ring_flags(const struct shm_consumer *consumer);
+
 /* Say that the consumer is about to sleep. Returns true if it is parked and the producer will ring, false if a record has
  * come (do not sleep; the state is `awake` again). `awake` is SHM_AWAKE or SHM_BUSY. */
 bool shm_ring_park(struct shm_consumer *consumer, enum shm_consumer_state awake);

@@ -15,16 +15,28 @@ void shm_waiter_init(struct shm_waiter *waiter, int64_t spin_us, int cores)
         waiter->budget_ns = (uint64_t)spin_us * NS_PER_US;
 }
 
-void shm_waiter_begin(struct shm_waiter *waiter, uint64_t now_ns)
+void shm_waiter_begin(struct shm_waiter *waiter, uint64_t now_ns, size_t sent_bytes)
 {
     if (waiter->began_ns != 0)
         return;
     waiter->began_ns = now_ns;
+    waiter->learns = !waiter->fixed;
     waiter->polls_ns = waiter->budget_ns;
     if (!waiter->fixed && ++waiter->unprobed >= SHM_SPIN_PROBE_EVERY)
         waiter->polls_ns = SHM_SPIN_MAX_NS;
     if (waiter->polls_ns >= SHM_SPIN_MAX_NS)
         waiter->unprobed = 0;
+    if (!waiter->fixed && waiter->polls_ns > 0)
+        waiter->polls_ns += sent_bytes < SHM_SPIN_LARGE_MAX_NS ? sent_bytes : SHM_SPIN_LARGE_MAX_NS;
+}
+
+void shm_waiter_begin_within(struct shm_waiter *waiter, uint64_t now_ns)
+{
+    if (waiter->began_ns != 0)
+        return;
+    waiter->began_ns = now_ns;
+    waiter->learns = false;
+    waiter->polls_ns = waiter->fixed ? waiter->budget_ns : SHM_SPIN_MAX_NS;
 }
 
 bool shm_waiter_polls(const struct shm_waiter *waiter, uint64_t now_ns)
@@ -35,7 +47,7 @@ bool shm_waiter_polls(const struct shm_waiter *waiter, uint64_t now_ns)
 void shm_waiter_end(struct shm_waiter *waiter, bool caught)
 {
     waiter->began_ns = 0;
-    if (waiter->fixed || waiter->polls_ns == 0)
+    if (!waiter->learns || waiter->polls_ns == 0)
         return;
     if (caught) {
         waiter->budget_ns = SHM_SPIN_MAX_NS;

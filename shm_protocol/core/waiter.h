@@ -3,6 +3,7 @@
 #define SHM_WAITER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* The longest adaptive budget, about a round trip between parked sides on a busy machine (twice the eventfd row of `make
@@ -18,12 +19,17 @@
  * garbage or was interrupted, says nothing about the next wait. */
 #define SHM_SPIN_PATIENCE 4
 
+/* Large messages take the peer time before it can answer, which is no sign that polling does not pay: a wait after one polls
+ * a nanosecond longer for each byte, up to this. Beyond it the wake-up saved is little beside the rest. */
+#define SHM_SPIN_LARGE_MAX_NS UINT64_C(300000)
+
 struct shm_waiter {
     uint64_t budget_ns;
     uint64_t began_ns;  /* when the current wait began; 0 when none is under way */
     uint64_t polls_ns;  /* how long the current wait polls */
     uint32_t unprobed;  /* waits since one polled for the maximum */
     uint32_t missed;    /* waits in a row that polling did not catch */
+    bool learns;        /* whether the end of the current wait says something about the budget */
     bool fixed;         /* the budget never changes */
 };
 
@@ -31,8 +37,13 @@ struct shm_waiter {
  * of the machine: with one, the budget is 0, because the peer cannot run while we poll. */
 void shm_waiter_init(struct shm_waiter *waiter, int64_t spin_us, int cores);
 
-/* A wait begins at `now_ns` (any clock that does not go back; not 0), unless one is under way. */
-void shm_waiter_begin(struct shm_waiter *waiter, uint64_t now_ns);
+/* A wait begins at `now_ns` (any clock that does not go back; not 0), unless one is under way. `sent_bytes`: of the last
+ * message that the peer may have to read first. */
+void shm_waiter_begin(struct shm_waiter *waiter, uint64_t now_ns, size_t sent_bytes);
+
+/* The same in the middle of a message, for its next fragment or for room for that. The peer is at it this very moment, so
+ * this polls for the maximum, whatever polling has brought between messages, and changes nothing about that. */
+void shm_waiter_begin_within(struct shm_waiter *waiter, uint64_t now_ns);
 
 /* Is polling still within the budget of the current wait? */
 bool shm_waiter_polls(const struct shm_waiter *waiter, uint64_t now_ns);

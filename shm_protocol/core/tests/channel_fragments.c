@@ -1,4 +1,6 @@
 /* Messages larger than a quarter of the ring travel in fragments and arrive whole, in order and unmixed. */
+#include <pthread.h>
+
 #include "channels.h"
 
 #define CAPACITY SHM_RING_CAPACITY_MIN
@@ -108,15 +110,81 @@ static void half_a_message_is_no_message(void)
     struct pair pair;
     pair_open(&pair, CAPACITY, TEST_MAX_MESSAGE, 0);
     CHECK_EQUAL(send_pattern(pair.dialer, 2 * CAPACITY, 1), -EAGAIN);
-    CHECK_EQUAL(shm_channel_wait(pair.acceptor, -1), 1);
-    CHECK_EQUAL(peek_answer(pair.acceptor), 0);
     CHECK_EQUAL(shm_channel_wait(pair.acceptor, 0), 0);
+    CHECK_EQUAL(peek_answer(pair.acceptor), 0);
+    CHECK_EQUAL(send_pattern(pair.dialer, 2 * CAPACITY, 1), -EAGAIN);
+    CHECK_EQUAL(shm_channel_poll(pair.acceptor, 1000), -EAGAIN);
     CHECK_EQUAL(stats_of(pair.acceptor).messages_received, 0);
     CHECK_EQUAL(stats_of(pair.dialer).messages_sent, 0);
     carry(&pair, 2 * CAPACITY, 1);
     CHECK_EQUAL(stats_of(pair.acceptor).messages_received, 1);
     CHECK_EQUAL(stats_of(pair.acceptor).bytes_received, 2 * CAPACITY);
     CHECK_EQUAL(stats_of(pair.dialer).bytes_sent, 2 * CAPACITY);
+    pair_close(&pair);
+}
+
+/* Runs in a thread of its own: sends a message much larger than the ring, as room comes. */
+static void *send_large(void *argument)
+{
+    struct pair *pair = argument;
+    while (send_pattern(pair->dialer, 5 * CAPACITY + 3, 1) == -EAGAIN)
+        CHECK_EQUAL(shm_channel_wait(pair->dialer, -1), 1);
+    return NULL;
+}
+
+static void a_wait_ends_with_the_whole_message(void)
+{
+    static const int64_t spins_us[] = {0, -1, 1000000};
+    for (size_t i = 0; i < sizeof spins_us / sizeof spins_us[0]; i++) {
+        struct pair pair;
+        pthread_t thread;
+        pair_open(&pair, CAPACITY, TEST_MAX_MESSAGE, spins_us[i]);
+        CHECK_EQUAL(pthread_create(&thread, NULL, send_large, &pair), 0);
+        CHECK_EQUAL(wait_through_signals(pair.acceptor), 1);
+        receive_pattern(pair.acceptor, 5 * CAPACITY + 3, 1);
+        CHECK_EQUAL(pthread_join(thread, NULL), 0);
+        CHECK_EQUAL(shm_channel_wait(pair.acceptor, 0), 0);
+        pair_close(&pair);
+    }
+}
+
+static void a_wait_within_a_message_sends_on_when_there_is_room(void)
+{
+    struct pair pair;
+    pair_open(&pair, CAPACITY, TEST_MAX_MESSAGE, 0);
+    CHECK_EQUAL(send_pattern(pair.dialer, 2 * CAPACITY, 1), -EAGAIN);
+    CHECK_EQUAL(send_pattern(pair.acceptor, 2 * CAPACITY, 2), -EAGAIN);
+    CHECK_EQUAL(shm_channel_wait(pair.acceptor, 0), 0);
+    CHECK_EQUAL(shm_channel_wait(pair.dialer, 0), 1);
+    CHECK_EQUAL(peek_answer(pair.dialer), 0);
+    while (send_pattern(pair.acceptor, 2 * CAPACITY, 2) == -EAGAIN)
+        CHECK_EQUAL(shm_channel_wait(pair.dialer, 0), 1);
+    pair_close(&pair);
+}
+
+static void what_is_taken_stays_whatever_comes_meanwhile(void)
+{
+    struct pair pair;
+    const uint8_t *shown;
+    size_t length, size;
+    pair_open(&pair, CAPACITY, TEST_MAX_MESSAGE, 0);
+    CHECK_EQUAL(send_pattern(pair.dialer, QUARTER, 1), 0);
+    CHECK_EQUAL(shm_channel_peek(pair.acceptor, &shown, &length), 1);
+    CHECK(shm_channel_take(pair.acceptor, &size) == NULL);
+    receive_pattern(pair.acceptor, QUARTER, 1);
+    for (uint64_t seed = 2; seed < 6; seed += 2) {
+        CHECK_EQUAL(send_pattern(pair.dialer, 2 * QUARTER, seed), 0);
+        CHECK_EQUAL(shm_channel_peek(pair.acceptor, &shown, &length), 1);
+        uint8_t *taken = shm_channel_take(pair.acceptor, &size);
+        CHECK(taken == shown && size >= length);
+        CHECK_EQUAL(peek_answer(pair.acceptor), 0);
+        CHECK_EQUAL(send_pattern(pair.dialer, 2 * QUARTER, seed + 1), 0);
+        CHECK_EQUAL(peek_answer(pair.acceptor), 1);
+        CHECK_PATTERN(taken, length, seed);
+        shm_channel_give_back(pair.acceptor, taken, size);
+        receive_pattern(pair.acceptor, 2 * QUARTER, seed + 1);
+        CHECK_EQUAL(stats_of(pair.acceptor).messages_received, seed == 2 ? 3 : 5);
+    }
     pair_close(&pair);
 }
 
@@ -167,6 +235,9 @@ int main(void)
     RUN(every_length_around_a_fragment_arrives);
     RUN(the_same_message_is_shown_until_it_is_consumed);
     RUN(half_a_message_is_no_message);
+    RUN(a_wait_ends_with_the_whole_message);
+    RUN(a_wait_within_a_message_sends_on_when_there_is_room);
+    RUN(what_is_taken_stays_whatever_comes_meanwhile);
     RUN(another_shorter_message_in_the_middle_is_misuse);
     RUN(random_messages_pass_each_other);
     return 0;

@@ -147,9 +147,9 @@ static void run_side(struct side *side)
     const struct shm_channel_stats stats = stats_of(side->channel);
     CHECK_EQUAL(stats.messages_sent, side->round->messages);
     CHECK_EQUAL(stats.messages_received, side->round->messages);
-    CHECK(side->full > 0);
+    /* One that polls waits for room within shm_channel_send, and may not see it full. */
     if (side->round->spin_us == 0)
-        CHECK(stats.parks > 0 && stats.doorbells_rung > 0);
+        CHECK(side->full > 0 && stats.parks > 0 && stats.doorbells_rung > 0);
     fprintf(stderr, "ring %u, spin %lld us, %s, %s: ", side->round->capacity, (long long)side->round->spin_us,
             side->round->ping_pong ? "ping-pong" : "stream", side->which == SHM_DIALER ? "dialer" : "acceptor");
     fprintf(stderr, "%llu times full, %llu parks, %llu doorbells rung, %llu waits without a park\n",

@@ -7,7 +7,7 @@ static uint64_t one_wait(struct shm_waiter *waiter, bool caught)
 {
     static uint64_t clock_ns = 1;
     clock_ns += 1000;
-    shm_waiter_begin(waiter, clock_ns);
+    shm_waiter_begin(waiter, clock_ns, 0);
     const uint64_t polls_ns = waiter->polls_ns;
     CHECK_EQUAL(shm_waiter_polls(waiter, clock_ns), polls_ns > 0);
     shm_waiter_end(waiter, caught);
@@ -135,7 +135,7 @@ static void polling_ends_when_the_budget_is_used_up(void)
 {
     struct shm_waiter waiter;
     shm_waiter_init(&waiter, 10, 2);
-    shm_waiter_begin(&waiter, 1000);
+    shm_waiter_begin(&waiter, 1000, 0);
     CHECK(shm_waiter_polls(&waiter, 1000));
     CHECK(shm_waiter_polls(&waiter, 10999));
     CHECK(!shm_waiter_polls(&waiter, 11000));
@@ -146,12 +146,61 @@ static void a_wait_under_way_is_not_begun_again(void)
 {
     struct shm_waiter waiter;
     shm_waiter_init(&waiter, 10, 2);
-    shm_waiter_begin(&waiter, 1000);
-    shm_waiter_begin(&waiter, 9000);
+    shm_waiter_begin(&waiter, 1000, 0);
+    shm_waiter_begin(&waiter, 9000, 0);
     CHECK(!shm_waiter_polls(&waiter, 11000));
     shm_waiter_end(&waiter, false);
-    shm_waiter_begin(&waiter, 20000);
+    shm_waiter_begin(&waiter, 20000, 0);
     CHECK(shm_waiter_polls(&waiter, 29999));
+}
+
+static void within_a_message_the_budget_neither_counts_nor_changes(void)
+{
+    struct shm_waiter waiter = adaptive();
+    use_up(&waiter);
+    for (int wait = 0; wait < 100; wait++) {
+        shm_waiter_begin_within(&waiter, 1000);
+        CHECK(shm_waiter_polls(&waiter, 1000 + SHM_SPIN_MAX_NS - 1));
+        CHECK(!shm_waiter_polls(&waiter, 1000 + SHM_SPIN_MAX_NS));
+        shm_waiter_end(&waiter, wait % 2 == 0);
+        CHECK_EQUAL(waiter.budget_ns, 0);
+    }
+}
+
+static void within_a_message_a_fixed_budget_holds(void)
+{
+    static const int64_t spins_us[] = {0, 7};
+    for (int cores = 1; cores <= 2; cores++)
+        for (size_t i = 0; i < sizeof spins_us / sizeof spins_us[0]; i++) {
+            struct shm_waiter waiter;
+            shm_waiter_init(&waiter, spins_us[i], cores);
+            shm_waiter_begin_within(&waiter, 1000);
+            CHECK_EQUAL(waiter.polls_ns, cores < 2 ? 0 : (uint64_t)spins_us[i] * 1000);
+        }
+    struct shm_waiter waiter;
+    shm_waiter_init(&waiter, -1, 1);
+    shm_waiter_begin_within(&waiter, 1000);
+    CHECK(!shm_waiter_polls(&waiter, 1000));
+}
+
+static void after_a_large_message_a_wait_polls_longer(void)
+{
+    struct shm_waiter waiter = adaptive();
+    shm_waiter_begin(&waiter, 1000, 50000);
+    CHECK_EQUAL(waiter.polls_ns, SHM_SPIN_MAX_NS + 50000);
+    shm_waiter_end(&waiter, true);
+    shm_waiter_begin(&waiter, 1000, SIZE_MAX);
+    CHECK_EQUAL(waiter.polls_ns, SHM_SPIN_MAX_NS + SHM_SPIN_LARGE_MAX_NS);
+    shm_waiter_end(&waiter, true);
+    CHECK_EQUAL(waiter.budget_ns, SHM_SPIN_MAX_NS);
+    /* Where polling does not pay, and where it is not wanted, it is not begun for that. */
+    use_up(&waiter);
+    shm_waiter_begin(&waiter, 1000, 50000);
+    CHECK_EQUAL(waiter.polls_ns, 0);
+    struct shm_waiter fixed;
+    shm_waiter_init(&fixed, 7, 2);
+    shm_waiter_begin(&fixed, 1000, 50000);
+    CHECK_EQUAL(fixed.polls_ns, 7000);
 }
 
 int main(void)
@@ -167,5 +216,8 @@ int main(void)
     RUN(with_one_core_there_is_no_polling);
     RUN(polling_ends_when_the_budget_is_used_up);
     RUN(a_wait_under_way_is_not_begun_again);
+    RUN(within_a_message_the_budget_neither_counts_nor_changes);
+    RUN(within_a_message_a_fixed_budget_holds);
+    RUN(after_a_large_message_a_wait_polls_longer);
     return 0;
 }

@@ -266,6 +266,19 @@ static napi_value receive(napi_env env, napi_callback_info info)
     return small_integer(env, rc == 0 ? -ENODATA : rc);
 }
 
+static napi_value large_bytes(napi_env env, napi_callback_info info)
+{
+    napi_value argument;
+    struct binding *binding = require_arguments(env, info, 1, &argument);
+    shm_channel *channel = binding == NULL ? NULL : require_channel(env, binding, argument);
+    if (channel == NULL)
+        return NULL;
+    const uint8_t *message;
+    size_t length;
+    int rc = shm_channel_peek(channel, &message, &length);
+    return rc == 1 ? integer(env, (int64_t)length) : small_integer(env, rc == 0 ? -ENODATA : rc);
+}
+
 static napi_value receive_large(napi_env env, napi_callback_info info)
 {
     napi_value argument;
@@ -448,6 +461,7 @@ static napi_value init(napi_env env, napi_value exports)
         {"setReceiveBuffer", set_receive_buffer},
         {"send", send_message},
         {"receive", receive},
+        {"largeBytes", large_bytes},
         {"receiveLarge", receive_large},
         {"setMaxMessage", set_max_message},
         {"unpark", unpark},

@@ -22,7 +22,7 @@ export interface Binding {
   peerUid(socketFd: number): number;
   /** The pid of the process at the other end, 0 where it has none in this one's namespace, or a negative errno. For people. */
   peerPid(socketFd: number): number;
-  /** Where `receive` puts messages: one for all channels. */
+  /** Where `receive` puts messages: one for all channels. Only for {@link fillReceiveBuffer}. */
   setReceiveBuffer(buffer: Buffer): void;
   /** Send the first `length` bytes. 0, or -EAGAIN: call again with the same message when there is room. */
   send(channel: number, buffer: Buffer, length: number): number;
@@ -30,9 +30,11 @@ export interface Binding {
    * Receive a message into the receive buffer, and return its length. Waits for at most `pollNs`; 0: only looks, and
    * leaves the wait and the park as they are, for what stands behind another message and for what an ended peer has left.
    * -ENODATA: nothing yet, poll again soon; -EAGAIN: nothing, and the channel is parked, never after 0; -EOVERFLOW: a
-   * message longer than the receive buffer, for `receiveLarge`.
+   * message longer than the receive buffer: see `largeBytes`.
    */
   receive(channel: number, pollNs: number): number;
+  /** The length of that message, or a negative errno. It is still to be received, into a larger buffer or by `receiveLarge`. */
+  largeBytes(channel: number): number;
   /** Receive a message of any length into a buffer of its own. */
   receiveLarge(channel: number): Buffer<ArrayBuffer> | number;
   setMaxMessage(channel: number, maxMessage: number): void;
@@ -55,9 +57,29 @@ export const NOTHING_YET = -constants.errno.ENODATA;
 export const LARGE_MESSAGE = -constants.errno.EOVERFLOW;
 
 const RECEIVE_BYTES = 64 * 1024;
+/** The receive buffer grows up to this, and keeps its size: to have memory anew for each message costs several times the copy. */
+const RECEIVE_BYTES_KEPT = 8 * 1024 * 1024;
 
-/** What `receive` fills. The next message overwrites it. */
-export const receiveBuffer = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
+/** What `receive` fills. The next message overwrites it, and a larger one has another put in its place. */
+export let receiveBuffer = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
+
+const receivers: Binding[] = [];
+
+/** Have `receive` of this addon fill the receive buffer. */
+export function fillReceiveBuffer(binding: Binding): void {
+  receivers.push(binding);
+  binding.setReceiveBuffer(receiveBuffer);
+}
+
+/** Make the receive buffer one of so many bytes at least. False: it is not to be that large. */
+export function growReceiveBuffer(bytes: number): boolean {
+  if (bytes > RECEIVE_BYTES_KEPT) return false;
+  let size = receiveBuffer.length;
+  while (size < bytes) size *= 2;
+  receiveBuffer = Buffer.allocUnsafeSlow(size);
+  for (const binding of receivers) binding.setReceiveBuffer(receiveBuffer);
+  return true;
+}
 
 let loaded: Binding | Error | undefined;
 
@@ -72,7 +94,7 @@ function load(): Binding | Error {
   if (file instanceof Error) return file;
   try {
     const binding = loadAddon(file) as Binding;
-    binding.setReceiveBuffer(receiveBuffer);
+    fillReceiveBuffer(binding);
     return binding;
   } catch (error) {
     return new Error(`the native addon does not load (${file}); it is to be built on a machine like this one`, { cause: error });

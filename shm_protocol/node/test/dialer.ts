@@ -7,7 +7,7 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { type Binding, receiveBuffer, socketDescriptor } from "../src/binding";
+import { type Binding, fillReceiveBuffer, socketDescriptor } from "../src/binding";
 import { type Bridge, listen, type ListenOptions } from "../src/bridge";
 import { Connection } from "../src/connection";
 import type { Role, TransportKind } from "../src/connection_info";
@@ -27,7 +27,7 @@ interface DialerBinding extends Binding {
 }
 
 export const binding = createRequire(__filename)(join(packageRoot, "build", "dialer.node")) as DialerBinding;
-binding.setReceiveBuffer(receiveBuffer);
+fillReceiveBuffer(binding);
 
 export interface DialOptions {
   transport: TransportKind;

@@ -57,6 +57,20 @@ suite("properties", () => {
     fc.assert(fc.property(value, (sent) => { assert.deepEqual(roundTrip(sent), sent); }), { numRuns: 500 });
   });
 
+  test("a large text comes back as it was sent, whatever its characters and wherever the first that is not ASCII", () => {
+    for (const length of [0xfffe, 0xffff, 0x1_0000, 0x1_0001, 0xf_bee8, 0xf_bee9, 1 << 20]) {
+      const ascii = "0123456789abcdef".repeat(1 + length / 16).slice(0, length);
+      for (const text of [ascii, `é${ascii.slice(1)}`, `${ascii.slice(1)}€`, `${ascii.slice(2)}😀`, ascii.replaceAll("a", "é"), ascii.replaceAll("a", "\ufffd")]) {
+        assert.ok(decode(encode(text)) === text);
+        assert.ok(Buffer.from(encode(text)).subarray(-Buffer.byteLength(text)).equals(Buffer.from(text)));
+      }
+      assert.throws(() => encode([`${ascii}\ud800`]), { name: "EncodeError", message: /\[0\]: a string with a lone surrogate/ });
+      const broken = Buffer.from(encode(ascii));
+      broken[broken.length - 1] = 0x80;
+      assert.throws(() => decode(broken), { name: "ProtocolError", message: /not UTF-8/ });
+    }
+  });
+
   test("no bytes do anything but decode or raise a ProtocolError", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {

@@ -19,10 +19,17 @@ cdef class Channel:
     cdef object closed_because
 
     cdef bint put(self, const uint8_t *message, size_t length) except -1
+    cdef bint put_rest(self, const uint8_t *message, size_t length, int64_t timeout_ns) except -1
+    cdef bint is_connected(self) noexcept
+    cdef int keep(self, const uint8_t *message, size_t length) except -1
     cdef const uint8_t *look(self, size_t *length, int64_t timeout_ns) except? NULL
     cdef void consume(self) noexcept
+    cdef uint8_t *take(self, size_t *size) noexcept
+    cdef void give_back(self, uint8_t *memory, size_t size) noexcept
     cdef void count(self, int64_t began_ns, bint failed) noexcept
 
+    cdef bint _has_only_room(self, int64_t timeout_ns) except -1
+    cdef int _end_unlocked(self) except -1
     cdef bint _publish(self, const uint8_t *message, size_t length) except -1
     cdef object _too_large(self, size_t length)
     cdef void _free(self) noexcept

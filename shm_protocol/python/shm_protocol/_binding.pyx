@@ -9,6 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, EINTR, EINVAL, EMSGSIZE, ENOMEM, ENOMSG, EPIPE, EPROTO, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 
 import os
 
@@ -63,6 +64,8 @@ cdef extern from "channel.h" nogil:
     int shm_channel_send(shm_channel *channel, const void *message, size_t length)
     int shm_channel_peek(shm_channel *channel, const uint8_t **message, size_t *length)
     void shm_channel_consume(shm_channel *channel)
+    uint8_t *shm_channel_take(shm_channel *channel, size_t *size)
+    void shm_channel_give_back(shm_channel *channel, uint8_t *memory, size_t size)
     int shm_channel_poll(shm_channel *channel, uint64_t poll_ns)
     bint shm_channel_park(shm_channel *channel)
     int shm_channel_socket(const shm_channel *channel)
@@ -123,6 +126,10 @@ cdef object _error(int rc):
     return OSError(-rc, os.strerror(-rc))
 
 
+cdef enum:
+    # From here on others may run while a message is copied.
+    LARGE_BYTES = 65536
+
 cdef int64_t FIRST_UNBROKEN_NS = 1000000000
 cdef int64_t MAX_UNBROKEN_NS = 60000000000
 
@@ -182,17 +189,62 @@ cdef class Channel:
         return 0
 
     cdef bint put(self, const uint8_t *message, size_t length) except -1:
-        """send, of bytes that are the caller's."""
-        if self._publish(message, length):
-            return True
-        self.unsent = PyBytes_FromStringAndSize(<const char *>message, length)
+        """send, of bytes that are the caller's. False: perhaps a part of it, and `put_rest` or `keep` is to follow."""
+        return self._publish(message, length)
+
+    cdef bint put_rest(self, const uint8_t *message, size_t length, int64_t timeout_ns) except -1:
+        """Go on with it while there is room before anything else, for `timeout_ns`. False: it is kept, as by send."""
+        while timeout_ns > 0 and self._has_only_room(timeout_ns):
+            if self._publish(message, length):
+                return True
+        self.keep(message, length)
         return False
+
+    cdef bint is_connected(self) noexcept:
+        """Read the doorbells that have come. False: it is closed, the socket has ended or is not as it should be."""
+        return self.channel != NULL and shm_channel_drain_doorbell(self.channel) == 0
+
+    cdef int keep(self, const uint8_t *message, size_t length) except -1:
+        """Keep a copy of what was put in part."""
+        self.unsent = PyBytes_FromStringAndSize(<const char *>message, length)
+        return 0
+
+    cdef bint _has_only_room(self, int64_t timeout_ns) except -1:
+        """Wait for room for the message that is partly sent. False: something else has come, perhaps a signal, or the time
+        has passed.
+        """
+        cdef const uint8_t *message
+        cdef size_t length
+        cdef int rc
+        self.waiters += 1
+        with nogil:
+            # Not in one piece: see _wait.
+            rc = shm_channel_wait_or_wake(self.channel, min(timeout_ns, FIRST_UNBROKEN_NS), -1)
+        self._end_unlocked()
+        return rc == 1 and shm_channel_peek(self.channel, &message, &length) == 0
+
+    cdef int _end_unlocked(self) except -1:
+        """Back from the core, where this thread was without the GIL: has it been closed meanwhile?"""
+        self.waiters -= 1
+        if self.closed_because is not None:
+            if self.waiters == 0:
+                self._free()
+            raise ConnectionClosed(self.closed_because)
+        return 0
 
     cdef bint _publish(self, const uint8_t *message, size_t length) except -1:
         """False: the ring is full, and the same message is to be kept."""
         self._require_open()
         self._require_nothing_kept()
-        cdef int rc = shm_channel_send(self.channel, message, length)
+        cdef int rc
+        if length < LARGE_BYTES:
+            rc = shm_channel_send(self.channel, message, length)
+        else:
+            # It takes a while, and may look for room meanwhile.
+            self.waiters += 1
+            with nogil:
+                rc = shm_channel_send(self.channel, message, length)
+            self._end_unlocked()
         if rc == 0:
             return True
         if rc == -EAGAIN:
@@ -219,6 +271,17 @@ cdef class Channel:
     cdef void consume(self) noexcept:
         shm_channel_consume(self.channel)
 
+    cdef uint8_t *take(self, size_t *size) noexcept:
+        """consume, of a message that stands in memory of this side's own: the caller's until give_back. NULL: it does not."""
+        return shm_channel_take(self.channel, size)
+
+    cdef void give_back(self, uint8_t *memory, size_t size) noexcept:
+        """Also to a channel that has been closed meanwhile."""
+        if self.channel == NULL:
+            free(memory)
+        else:
+            shm_channel_give_back(self.channel, memory, size)
+
     cdef void count(self, int64_t began_ns, bint failed) noexcept:
         if self.channel != NULL:
             shm_channel_count_call(self.channel, max(0, now_ns() - began_ns), failed)
@@ -238,11 +301,7 @@ cdef class Channel:
         self.waiters += 1
         with nogil:
             rc = shm_channel_wait_or_wake(self.channel, part_ns, wake_fd)
-        self.waiters -= 1
-        if self.closed_because is not None:
-            if self.waiters == 0:
-                self._free()
-            raise ConnectionClosed(self.closed_because)
+        self._end_unlocked()
         if rc > 0 or rc == 0 and not is_cut:
             self.unbroken_ns = FIRST_UNBROKEN_NS
             return rc

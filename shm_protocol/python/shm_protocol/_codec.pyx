@@ -58,10 +58,11 @@ cdef enum:
     # values.MAX_VALUES
     MAX_VALUES = 1048576
     FIRST_BYTES = 512
-    # The most that is written in one step with sending it: what is larger is likely to wait for room in the ring.
-    BYTES_AT_ONCE = 262144
-    # What one message leaves allocated: to have memory again for each costs several times what encoding into it does.
-    BYTES_KEPT = 4194304
+    # The most that is written in one step with sending it, and that is kept allocated for it: 4 MiB and what is around them.
+    BYTES_AT_ONCE = 4259840
+    # What one message leaves allocated: to have memory again for each costs several times what encoding into it does. Twice
+    # as much, because the buffer doubles.
+    BYTES_KEPT = 8519680
     # frames.REQUEST and RESPONSE
     REQUEST = 0
     RESPONSE = 1

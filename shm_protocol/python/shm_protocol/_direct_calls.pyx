@@ -76,8 +76,9 @@ cdef class DirectCalls:
         cdef int64_t began_ns = now_ns()
         cdef bint is_stale = began_ns - self.last_used_ns > self.stale_after_ns
         cdef double seconds
+        cdef int64_t left_ns
         self.last_used_ns = began_ns
-        if is_stale or type(method) is not str or not 0 < len(<str>method) <= MAX_METHOD_CHARACTERS:
+        if type(method) is not str or not 0 < len(<str>method) <= MAX_METHOD_CHARACTERS:
             return _unfinished(False, None, began_ns)
         for container in self.under_way:
             if container:
@@ -85,16 +86,21 @@ cdef class DirectCalls:
         if type(timeout) is not float and type(timeout) is not int or not 0 < timeout <= MAX_TIMEOUT:
             return _unfinished(False, None, began_ns)
         seconds = timeout
+        if is_stale and not self.channel.is_connected():
+            return _unfinished(False, None, began_ns)
         if type(args) is not tuple or not self.encoder.write_request(
             call_id, method, args, seconds * 1000 if told else 0
         ):
             return _unfinished(False, None, began_ns)
         try:
+            left_ns = <int64_t>(seconds * 1e9)
             is_published = self.channel.put(self.encoder.buffer, self.encoder.position)
             self.sent = call_id
             if not is_published:
-                return _unfinished(True, None, began_ns)
-            return self._take_answer(call_id, <int64_t>(seconds * 1e9), began_ns)
+                if not self.channel.put_rest(self.encoder.buffer, self.encoder.position, left_ns):
+                    return _unfinished(True, None, began_ns)
+                left_ns = max(0, left_ns - (now_ns() - began_ns))
+            return self._take_answer(call_id, left_ns, began_ns)
         except BaseException:
             self.channel.count(began_ns, True)
             raise
@@ -103,24 +109,38 @@ cdef class DirectCalls:
         """Send the response of a function that returned, as Channel.send does. None: nothing is sent; go the long way."""
         if not self.encoder.write_answer(request_id, result):
             return None
-        return self.channel.put(self.encoder.buffer, self.encoder.position)
+        if self.channel.put(self.encoder.buffer, self.encoder.position):
+            return True
+        self.channel.keep(self.encoder.buffer, self.encoder.position)
+        return False
 
     cdef object _take_answer(self, uint64_t call_id, int64_t timeout_ns, int64_t began_ns):
         cdef uint8_t copy[COPY_BYTES]
         cdef size_t length = 0
+        cdef size_t size = 0
+        cdef uint8_t *taken
         cdef object owned = None
         cdef const uint8_t *answer = self.channel.look(&length, timeout_ns)
         if answer == NULL:
             return _unfinished(True, None, began_ns)
-        # Copied before it is read: the peer can change what stands in the ring.
+        # It is consumed before values are made: that may run the collector, and with it a finalizer that uses this very
+        # channel. And it is not read where the peer can change it, in the ring.
         if length <= COPY_BYTES:
             memcpy(copy, answer, length)
-            answer = copy
-        else:
+            self.channel.consume()
+            return self._read(copy, length, None, call_id, began_ns)
+        taken = self.channel.take(&size)
+        if taken == NULL:
             owned = PyBytes_FromStringAndSize(<const char *>answer, length)
-            answer = <const uint8_t *>PyBytes_AS_STRING(owned)
-        # Before values are made: that may run the collector, and with it a finalizer that uses this very channel.
-        self.channel.consume()
+            self.channel.consume()
+            return self._read(<const uint8_t *>PyBytes_AS_STRING(owned), length, owned, call_id, began_ns)
+        try:
+            return self._read(taken, length, None, call_id, began_ns)
+        finally:
+            self.channel.give_back(taken, size)
+
+    cdef object _read(self, const uint8_t *answer, size_t length, object owned, uint64_t call_id, int64_t began_ns):
+        """The result in the answer, or what the connection needs where it is none. owned: the same, where there is such bytes."""
         result = read_answer(answer, length, call_id)
         if result is _DECLINED:
             return _unfinished(True, owned or PyBytes_FromStringAndSize(<const char *>answer, length), began_ns)

@@ -6,6 +6,7 @@ import math
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +23,7 @@ RING = 1 << 16
 MAX_MESSAGE = 1 << 20
 FOREVER_S = 3600.0
 AT_ONCE_S = 1e-9
+HANG_NS = 200 * 10**9
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=64)
 IDS = st.integers(1, frames.MAX_ID)
 
@@ -91,10 +93,28 @@ def test_the_answer_is_the_result(call_id: int, result: Any) -> None:
 
 def test_an_answer_of_which_a_part_has_come_is_left_to_the_long_way() -> None:
     with ends() as both:
-        unfinished = both.call(answered_by=frames.encode_response(encoder, 1, b"x" * 2 * RING))
+        assert not both.far.send(frames.encode_response(encoder, 1, b"x" * 2 * RING))
+        unfinished = both.call()
         assert both.far.sending
         assert unfinished.sent
         assert unfinished.message is None
+
+
+@pytest.mark.parametrize("argument", ["x" * 5 * RING, ["é" * 1000] * 200])
+def test_a_call_of_several_fragments_each_way_is_made_in_one_step(argument: Any) -> None:
+    with ends() as both, ThreadPoolExecutor(1) as others:
+
+        def answer() -> None:
+            request = both.far.receive(HANG_NS)
+            assert request is not None
+            rest = values.decode(request)[3][0]
+            both.far.send(frames.encode_response(encoder, 1, rest))
+            while not both.far.flush():
+                assert both.far.wait(HANG_NS)
+
+        answered = others.submit(answer)
+        assert both.calls.call(1, "f", (argument,), HANG_NS / 1e9, False) == argument
+        answered.result()
 
 
 REQUEST = frames.encode_request(encoder, 1, "g", (), None)
@@ -177,11 +197,17 @@ def test_nothing_is_sent_while_something_else_is_under_way() -> None:
         assert both.call().sent
 
 
-def test_nothing_is_sent_on_a_connection_that_has_been_idle_until_it_has_been_looked_at() -> None:
-    with ends(stale_after_s=0) as both:
-        assert not both.call().sent
-    with ends(stale_after_s=FOREVER_S) as both:
-        assert both.call().sent
+def test_on_a_connection_that_has_been_idle_it_is_looked_first_whether_the_peer_is_there() -> None:
+    for stale_after_s in (0, FOREVER_S):
+        with ends(stale_after_s=stale_after_s) as both:
+            assert both.call().sent
+            both.far.close()
+            if stale_after_s == 0:
+                assert not both.call(2).sent
+            else:
+                with pytest.raises(PeerGone):
+                    both.call(2)
+            assert both.calls.sent == (1 if stale_after_s == 0 else 2)
 
 
 def test_a_request_that_finds_the_ring_full_is_kept_and_goes_on_with_flush() -> None:

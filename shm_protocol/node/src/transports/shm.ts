@@ -6,6 +6,7 @@ import { constants } from "node:os";
 import {
   type Binding,
   errnoName,
+  growReceiveBuffer,
   LARGE_MESSAGE,
   NOTHING_YET,
   PARKED,
@@ -173,6 +174,13 @@ export class ShmTransport implements Transport, Pollable {
     if (rc === PARKED) return -1;
     if (rc >= 0) return this.deliver(receiveBuffer, rc, false);
     if (rc !== LARGE_MESSAGE) return this.fail(rc, "receive");
+    return this.receiveLarge();
+  }
+
+  /** Take a message that is larger than the receive buffer. */
+  private receiveLarge(): 1 | 0 | -1 {
+    const bytes = this.binding.largeBytes(this.channel);
+    if (bytes >= 0 && growReceiveBuffer(bytes)) return this.receive(0);
     const message = this.binding.receiveLarge(this.channel);
     // A peer that alters a message under our eyes may have made it vanish.
     if (typeof message === "number") return message === NOTHING_YET ? 0 : this.fail(message, "receive");

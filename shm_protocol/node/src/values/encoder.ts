@@ -11,11 +11,14 @@ import { arrayHeaderBytes, DTYPES, EXT_ARRAY, EXT_TIMESTAMP, FIRST_SECOND, LAST_
 
 const INITIAL_BYTES = 64 * 1024;
 /** An encoder that grew past this lets go of its buffer after the message. */
-const RETAINED_BYTES = 4 * 1024 * 1024;
+const RETAINED_BYTES = 8 * 1024 * 1024;
 /** Up to this many characters a string's room is reserved for the worst case, three bytes each. */
 const WORST_CASE_CHARACTERS = 256;
 /** Reserving for the worst case may ask for this much more than is written in the end. */
 const SLACK_BYTES = 3 * WORST_CASE_CHARACTERS + 16;
+/** From 64 Ki characters on, the header of a string is the longest. */
+const LARGE_STRING = 0xffff;
+const utf8 = new TextEncoder();
 /** Below this many characters, writing byte by byte is quicker than a native call. */
 const SHORT_STRING = 14;
 
@@ -192,6 +195,7 @@ export class Encoder {
 
   private longString(text: string): void {
     const length = text.length;
+    if (length > LARGE_STRING && this.isAsciiWritten(text)) return;
     const most = length <= WORST_CASE_CHARACTERS ? 3 * length : Buffer.byteLength(text);
     this.reserve(5 + most);
     // Most strings are ASCII: write for that, and move the bytes where the header turns out longer.
@@ -217,6 +221,22 @@ export class Encoder {
       this.view.setUint32(at + 1, bytes);
     }
     this.position = at + header + bytes;
+  }
+
+  /**
+   * Write a large string if it is ASCII, as most are: to count its bytes first takes several times as long as to write them.
+   * False: it is not, and nothing is written.
+   */
+  private isAsciiWritten(text: string): boolean {
+    const length = text.length;
+    this.reserve(5 + length);
+    const at = this.position;
+    const room = this.buffer.subarray(at + 5, at + 5 + length);
+    if (utf8.encodeInto(text, room).read !== length) return false;
+    this.buffer[at] = 0xdb;
+    this.view.setUint32(at + 1, length);
+    this.position = at + 5 + length;
+    return true;
   }
 
   private bytes(bytes: Uint8Array): void {
