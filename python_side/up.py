@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Final
 
 import shm_protocol
-from shm_protocol.cli import node_command, ports, standard_streams
-from shm_protocol.cli.node_command import CannotRunNode
+from shm_protocol import node_command
+from shm_protocol.cli import ports, standard_streams
 from shm_protocol.cli.run import check_nobody_listens
 from shm_protocol.cli.side import Program
 from shm_protocol.cli.side_output import Output
 from shm_protocol.cli.supervisor import SideFailed, Signals, Supervisor
+from shm_protocol.node_command import CannotRunNode
 
 from python_side import settings
 

@@ -13,7 +13,7 @@ import type { ConnectionInfo, TransportKind } from "./connection_info";
 import { describeConnections } from "./counters";
 import { runOutside } from "./current_call";
 import { type BridgeError, ConnectionClosed, isBridgeError, mergeStacks, PeerGone, PeerUnavailable } from "./errors";
-import type { Exposables } from "./exposables";
+import type { Exposables, ExposedFunction } from "./exposables";
 import { Exposed } from "./exposed";
 import { MAX_NAME_CHARACTERS } from "./handshake";
 import { guardedLogger, type Logger, stderrLogger } from "./log";
@@ -130,11 +130,11 @@ export class Bridge extends BridgeEmitter {
   }
 
   /**
-   * See {@link listen}.
+   * See {@link listen}. builtIns: functions of the library's own, beside those that every bridge has.
    *
    * @internal
    */
-  static async listen(options: ListenOptions): Promise<Bridge> {
+  static async listen(options: ListenOptions, builtIns: Readonly<Record<string, ExposedFunction>> = {}): Promise<Bridge> {
     const asked = readListenOptions(options);
     const settings = readSettings(process.env, asked.path);
     const log = guardedLogger(asked.log ?? stderrLogger);
@@ -145,6 +145,7 @@ export class Bridge extends BridgeEmitter {
     const binding = findBinding(transport, log);
     const bridge = new Bridge(path, log, maxMessage);
     bridge.exposed.addBuiltIn("connections", () => bridge.describeConnections());
+    for (const [name, run] of Object.entries(builtIns)) bridge.exposed.addBuiltIn(name, run);
     if (asked.expose !== undefined) bridge.exposed.add(asked.expose);
     const rendezvous = {
       path,

@@ -45,6 +45,7 @@ from .worker import Worker, serve
 
 if TYPE_CHECKING:
     from .client_asyncio import AsyncClient, connect_async
+    from .loading import load
     from .worker_asyncio import AsyncWorker, serve_async
 
 __version__ = LIBRARY_VERSION
@@ -85,6 +86,7 @@ __all__ = [
     "connect_async",
     "current_call",
     "expose",
+    "load",
     "serve",
     "serve_async",
 ]
@@ -94,6 +96,8 @@ def __getattr__(name: str) -> object:
     # Not with the rest: asyncio makes an import longer by a third (-X importtime), and most programs do without.
     rooms = {"AsyncClient": "client_asyncio", "connect_async": "client_asyncio"}
     rooms |= {"AsyncWorker": "worker_asyncio", "serve_async": "worker_asyncio"}
+    # What starts processes.
+    rooms |= {"load": "loading"}
     if name in rooms:
         found: object = getattr(import_module(f".{rooms[name]}", __name__), name)
         return found

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from shm_protocol.cli.node_command import CannotRunNode, Node, choose, entries
+from shm_protocol.node_command import CannotRunNode, Node, choose, entries
 
 OLD = Node("/bin/node", "20.1.0", strips_types=False)
 NEW = Node("/bin/node", "24.1.0", strips_types=True)

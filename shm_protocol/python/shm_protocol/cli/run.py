@@ -14,12 +14,12 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Final
 
-from .. import config
+from .. import config, node_command
 from ..config import ConfigError
+from ..node_command import CannotRunNode
 from ..project import directory_of
-from . import node_command, ports, probe, project_directory, run_lock, standard_streams
+from . import ports, probe, project_directory, run_lock, standard_streams
 from .function_server import ATTACH
-from .node_command import CannotRunNode
 from .printable import printable
 from .side import READY_FD, Program
 from .side_output import Output

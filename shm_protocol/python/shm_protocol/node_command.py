@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -62,12 +62,23 @@ def choose(file: Path, node: Node, *, reload: bool) -> NodeCommand:
         raise CannotRunNode(f"there is no file {file}")
     if file.suffix not in (*JAVASCRIPT, *TYPESCRIPT):
         raise CannotRunNode(f"{file} is neither TypeScript nor JavaScript ({', '.join((*TYPESCRIPT, *JAVASCRIPT))})")
-    options, told = ([], "JavaScript") if file.suffix in JAVASCRIPT else _typescript(file, node)
+    options, told = ([], "JavaScript") if file.suffix in JAVASCRIPT else _typescript(file, lambda: node, _as_program)
     watch = ["--watch", "--watch-preserve-output"] if reload else []
     return NodeCommand([node.path, *watch, *options, str(file)], f"{told}, Node {node.version}")
 
 
-def _typescript(file: Path, node: Node) -> tuple[list[str], str]:
+def preloads(file: Path, find: Callable[[], Node]) -> list[str]:
+    """Node's options with which any program of its can load this file; see choose. find: asked where it matters what
+    Node it is.
+    """
+    return [] if file.suffix in JAVASCRIPT else _typescript(file, find, _as_preload)[0]
+
+
+Options = Callable[[str, Path, bool], list[str]]
+"""Node's options for a runner: its name, where it is, and whether it is a module in ECMAScript's sense that is run."""
+
+
+def _typescript(file: Path, find: Callable[[], Node], options_of: Options) -> tuple[list[str], str]:
     """Node's options for a file in TypeScript, and what that is called.
 
     What a package.json asks for comes first; then Node itself; last, what another package has brought along.
@@ -84,26 +95,33 @@ def _typescript(file: Path, node: Node) -> tuple[list[str], str]:
             found = _installed(name, folders)
             if found is None:
                 raise CannotRunNode(f"package.json asks for {name}, which is not installed: npm install")
-            return _with(name, found, is_module=is_module)
+            return options_of(name, found, is_module), _told(name, found)
+    node = find()
     if node.strips_types:
         return [], "TypeScript as Node runs it itself"
     for name in RUNNERS:
         if (found := _installed(name, folders)) is not None:
-            return _with(name, found, is_module=is_module)
+            return options_of(name, found, is_module), _told(name, found)
     raise CannotRunNode(
         f"nothing here runs {file}: npm install --save-dev tsx, or Node 22.18 or newer (this is {node.version})"
     )
 
 
-def _with(name: str, found: Path, *, is_module: bool) -> tuple[list[str], str]:
-    version = (_read_manifest(found) or {}).get("version", "")
-    told = f"{name} {version}"
+def _told(name: str, found: Path) -> str:
+    return f"{name} {(_read_manifest(found) or {}).get('version', '')}"
+
+
+def _as_program(name: str, found: Path, is_module: bool) -> list[str]:
+    return _as_preload(name, found, is_module) if name == "tsx" or is_module else [str(found / "dist" / "bin.js")]
+
+
+def _as_preload(name: str, found: Path, is_module: bool) -> list[str]:
     if name == "tsx":
-        return ["--import", (found / "dist" / "loader.mjs").as_uri()], told
+        return ["--import", (found / "dist" / "loader.mjs").as_uri()]
     if is_module:
         # Its own command for modules does not work with Node 20.
-        return ["--loader", (found / "esm.mjs").as_uri(), "--no-warnings=ExperimentalWarning"], told
-    return [str(found / "dist" / "bin.js")], told
+        return ["--loader", (found / "esm.mjs").as_uri(), "--no-warnings=ExperimentalWarning"]
+    return ["--require", str(found / "register" / "index.js")]
 
 
 def _installed(name: str, folders: list[Path]) -> Path | None:

@@ -1,0 +1,100 @@
+/** The modules that a child has loaded, and what it exposes of them. */
+
+import { createRequire } from "node:module";
+import { basename, extname } from "node:path";
+import { pathToFileURL } from "node:url";
+import { types } from "node:util";
+
+import { type Exposables, functionsOf } from "./exposables";
+import { manifestOf } from "./manifest";
+
+/** An export, as a module says itself: for a program that has no description of it. */
+export interface Export {
+  name: string;
+  kind: "function" | "stream" | "object" | "value";
+  /** Of an object. */
+  methods: string[];
+}
+
+interface Loaded {
+  /** Under which its functions are called. */
+  key: string;
+  exports: Export[];
+}
+
+export class Modules {
+  private readonly loaded = new Map<string, Promise<Loaded>>();
+  private readonly keys = new Set<string>();
+
+  constructor(private readonly expose: (functions: Exposables) => void) {}
+
+  /** Load a file and expose what it has. fresh: as it is now, not as it was loaded before. Rejects with what it throws. */
+  load(file: string, fresh: boolean): Promise<Loaded> {
+    let found = fresh ? undefined : this.loaded.get(file);
+    if (found === undefined) {
+      found = this.loadNow(file, fresh);
+      this.loaded.set(file, found);
+      // The next one may find it mended.
+      found.catch(() => this.loaded.delete(file));
+    }
+    return found;
+  }
+
+  private async loadNow(file: string, fresh: boolean): Promise<Loaded> {
+    const module = await evaluate(file, fresh ? this.keys.size : 0);
+    const key = this.unused(basename(file, extname(file)).replace(/\W/g, "_"));
+    const functions = new Set(methodsOf(key, module));
+    if (functions.size > 0) this.expose({ [key]: module });
+    const exports: Export[] = [];
+    for (const [name, value] of Object.entries(module) as [string, unknown][]) {
+      if (name.startsWith("_") || name === "module.exports") continue;
+      const object = typeof value === "object" && value !== null ? value : undefined;
+      const methods = object === undefined ? [] : methodsOf(`${key}.${name}`, object);
+      if (object !== undefined && methods.length > 0) this.expose({ [`${key}.${name}`]: object });
+      exports.push({ name, kind: methods.length > 0 ? "object" : functions.has(name) ? kindOf(value) : "value", methods });
+    }
+    return { key, exports };
+  }
+
+  private unused(wanted: string): string {
+    let key = wanted;
+    for (let number = 2; this.keys.has(key); number++) key = `${wanted}_${number}`;
+    this.keys.add(key);
+    return key;
+  }
+}
+
+/** A module in CommonJS by require, which its runner's hooks serve; one that can only be imported by import. */
+async function evaluate(file: string, edition: number): Promise<object> {
+  if (!isModule(file)) {
+    const require = createRequire(file);
+    try {
+      if (edition > 0) Reflect.deleteProperty(require.cache, require.resolve(file));
+      return require(file) as object;
+    } catch (error) {
+      const code = (error as { code?: unknown } | undefined)?.code;
+      // Nothing of it has run yet.
+      if (code !== "ERR_REQUIRE_ESM" && code !== "ERR_REQUIRE_ASYNC_MODULE") throw error;
+    }
+  }
+  return (await import(pathToFileURL(file).href + (edition > 0 ? `?edition=${edition}` : ""))) as object;
+}
+
+function isModule(file: string): boolean {
+  const suffix = extname(file);
+  return suffix.startsWith(".m") || (!suffix.startsWith(".c") && manifestOf(file)?.["type"] === "module");
+}
+
+/** Of an exported object, whatever it is: it is exposed to the program of this very user alone. */
+function methodsOf(key: string, value: object): string[] {
+  try {
+    return functionsOf(key, value).map(([name]) => name.slice(key.length + 1));
+  } catch {
+    // It has none.
+    return [];
+  }
+}
+
+function kindOf(exported: unknown): "stream" | "function" {
+  return types.isGeneratorFunction(exported) ? "stream" : "function";
+}

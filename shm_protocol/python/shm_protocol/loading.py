@@ -1,0 +1,48 @@
+"""load(): a TypeScript module as an object, without any server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import ModuleType
+
+from .described.description import Module
+from .described.typescript_source import NoCompiler, describe
+from .node_command import JAVASCRIPT, TYPESCRIPT
+from .options import DEFAULT_TIMEOUT_S
+from .routes import Route
+from .stubs import fill, of_exports
+
+
+def load(file: str | os.PathLike[str], *, timeout: float | None = DEFAULT_TIMEOUT_S) -> ModuleType:
+    """Start Node for a TypeScript or JavaScript file, and give what it exports, as an import would.
+
+    Functions are called and return as any of Python's: what is promised has been awaited, a generator is an iterator
+    that can be closed. They have signatures and docstrings where TypeScript 5 or 6 is installed, else names alone. The
+    process ends with this program, and loads whatever else that loads or imports. timeout: seconds for each call, None:
+    for ever.
+
+    Raises FileNotFoundError, ValueError for a file of another kind, PeerUnavailable where it cannot be run or throws
+    when it is loaded, SyntaxError where it does not compile.
+    """
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    if path.suffix not in (*TYPESCRIPT, *JAVASCRIPT):
+        raise ValueError(f"{path} is neither TypeScript nor JavaScript ({', '.join((*TYPESCRIPT, *JAVASCRIPT))})")
+    route = Route(path, timeout=timeout)
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    described = described_or_run(path, route)
+    # Whoever writes a script wants to know at once.
+    route.load()
+    fill(module, described, route)
+    return module
+
+
+def described_or_run(path: Path, route: Route) -> Module:
+    """What the module has: as its compiler tells, or, where there is none, as it says when it runs."""
+    try:
+        return describe(path)
+    except NoCompiler:
+        return of_exports(path, route.load().exports)

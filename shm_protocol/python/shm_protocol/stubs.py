@@ -1,0 +1,169 @@
+"""What Python has of a TypeScript module: functions, objects and constants that look like Python's own."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, Protocol, TypedDict
+
+from .arguments import Arguments
+from .children import Export
+from .described.description import Enumeration, Function, Module, Named, Overload, Type
+from .described.names import for_python
+from .described.python_types import PythonTypes
+
+
+class Caller(Protocol):
+    """Who makes the calls."""
+
+    def call(self, name: str, args: Sequence[object]) -> Any:
+        """A call, and what it gives."""
+
+    def stream(self, name: str, args: Sequence[object]) -> Any:
+        """A call of what gives an iterator."""
+
+
+class TypeScriptObject:
+    """An object that a TypeScript module exports: its methods are called where it is."""
+
+    def __init__(self, name: str, module: str, doc: str | None) -> None:
+        self.__doc__ = doc
+        self._told: Final = f"<TypeScript object {name} of {module}>"
+
+    def __repr__(self) -> str:
+        return self._told
+
+
+def fill(module: ModuleType, described: Module, caller: Caller) -> None:
+    """Give a module what TypeScript's has, under the names that Python can have."""
+    maker = _Maker(module.__name__, described, caller)
+    found = maker.made()
+    names = sorted(found)
+    skipped = {one["name"]: one["why"] for one in described["skipped"]}
+
+    def missing(name: str) -> object:
+        """What is not there: from … import tells what there is."""
+        why = f"{name} is {skipped[name]}" if name in skipped else f"there are {', '.join(names) or 'no names'}"
+        told = f"cannot import name {name!r} from {module.__name__!r} ({described['file']}): {why}"
+        # Only this way does an ImportError come of it that says so: an AttributeError is replaced.
+        if name[:2] != "__" and _is_from_import(sys._getframe(1)):  # noqa: SLF001  # as the inspect module does
+            raise ImportError(told, name=module.__name__, path=described["file"])
+        raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}: {why}", name=name, obj=module)
+
+    vars(module).update(found, __doc__=described["doc"], __all__=names, __getattr__=missing)
+
+
+def of_exports(file: Path, exports: Sequence[Export]) -> Module:
+    """A description without types, of what a module says itself when it runs."""
+
+    def function(name: str, kind: str) -> Function:
+        result: Type = (
+            {"kind": "iterator", "item": {"kind": "any"}, "async": True} if kind == "stream" else {"kind": "any"}
+        )
+        overload: Overload = {
+            "params": [
+                {"name": "args", "type": {"kind": "any"}, "kind": "var", "optional": True},
+                {"name": "options", "type": {"kind": "any"}, "kind": "var_keyword", "optional": True},
+            ],
+            "result": result,
+        }
+        return {"name": name, "doc": None, "async": False, "overloads": [overload]}
+
+    return {
+        "language": "typescript",
+        "file": str(file),
+        "sha256": "",
+        "doc": None,
+        "functions": [function(one.name, one.kind) for one in exports if one.kind in ("function", "stream")],
+        "classes": [],
+        "instances": [
+            {
+                "name": one.name,
+                "class": None,
+                "doc": None,
+                "methods": [function(name, "function") for name in one.methods],
+            }
+            for one in exports
+            if one.kind == "object"
+        ],
+        "types": [],
+        "constants": [],
+        "skipped": [
+            {
+                "name": one.name,
+                "why": "a value, which takes a compiler to be told: npm install --save-dev typescript@5.9",
+            }
+            for one in exports
+            if one.kind == "value"
+        ],
+    }
+
+
+def _is_from_import(frame: Any) -> bool:
+    from opcode import opmap
+
+    return bool(frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"])
+
+
+class _Maker:
+    def __init__(self, name: str, described: Module, caller: Caller) -> None:
+        self._name: Final = name
+        self._described: Final = described
+        self._caller: Final = caller
+        self._types: Final = PythonTypes(described)
+
+    def made(self) -> dict[str, object]:
+        described = self._described
+        found: dict[str, object] = {for_python(one["name"]): self._type(one) for one in described["types"]}
+        found |= {for_python(one["name"]): one["value"] for one in described["constants"]}
+        for instance in described["instances"]:
+            thing = TypeScriptObject(instance["name"], self._name, instance["doc"])
+            for method in instance["methods"]:
+                setattr(thing, for_python(method["name"]), self._function(method, f"{instance['name']}."))
+            found[for_python(instance["name"])] = thing
+        return found | {for_python(one["name"]): self._function(one, "") for one in described["functions"]}
+
+    def _function(self, described: Function, owner: str) -> Callable[..., Any]:
+        name, full_name = for_python(described["name"]), owner + described["name"]
+        arguments = Arguments(described)
+        of = arguments.of
+        is_stream = any(one["result"]["kind"] == "iterator" for one in described["overloads"])
+        make = self._caller.stream if is_stream else self._caller.call
+
+        def stub(*args: Any, **kwargs: Any) -> Any:
+            return make(full_name, of(args, kwargs))
+
+        stub.__name__ = name
+        stub.__qualname__ = owner + name
+        stub.__module__ = self._name
+        stub.__doc__ = described["doc"]
+        signature = arguments.signature(self._types)
+        stub.__signature__ = signature  # type: ignore[attr-defined]  # as inspect looks for it
+        stub.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+        stub.__annotations__["return"] = signature.return_annotation
+        return stub
+
+    def _type(self, named: Named) -> object:
+        """What an annotation may name; an interface makes a dict, an enum has its members."""
+        if named["shape"] == "enum":
+            return self._enumeration(named)
+        if named["shape"] == "alias":
+            return Any
+        fields = {field["name"]: object for field in named["fields"]}
+        made: Any = TypedDict(for_python(named["name"]), fields, total=False)  # type: ignore[misc]  # told at run time
+        made.__module__, made.__doc__ = self._name, named["doc"]
+        return made
+
+    def _enumeration(self, named: Enumeration) -> object:
+        members = [(for_python(member["name"]), member["value"]) for member in named["members"]]
+        kind: Any = enum.Enum
+        if all(isinstance(value, str) for _, value in members):
+            kind = enum.StrEnum
+        elif all(isinstance(value, int) for _, value in members):
+            kind = enum.IntEnum
+        made = kind(for_python(named["name"]), members, module=self._name)
+        made.__doc__ = named["doc"]
+        return made

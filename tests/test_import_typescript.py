@@ -1,0 +1,167 @@
+"""TypeScript imported by Python: what is found, what is told, and what becomes of it in threads, forks and reloads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import typescript_project
+from typescript_project import run
+
+START = "import shm_protocol.typescript\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    modules = typescript_project.make(folder)
+    (folder / "beside.mts").write_text("export const here = (): string => 'beside';\n")
+    (modules / "both.ts").write_text("export const which = 'TypeScript';\n")
+    (modules / "both.py").write_text("which = 'Python'\n")
+    (modules / "broken.ts").write_text("export function f( {\n")
+    return folder
+
+
+def printed(folder: Path, program: str, **environment: str) -> list[str]:
+    done = run(START + program, folder, **{"XDG_CACHE_HOME": str(folder / "cache"), **environment})
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_module_is_found_in_a_plain_folder_and_behaves_as_python_s_own(folder: Path) -> None:
+    program = """
+import copy, inspect, pickle, sys
+from node_side import utils
+from node_side.utils import double, Colour
+import node_side.utils as again
+print(again is utils, double(2), utils.__name__, utils.__file__.endswith("node_side/utils.ts"), repr(utils)[:28])
+print(pickle.loads(pickle.dumps(double)) is double, copy.copy(double) is double, double.__module__)
+print(pickle.loads(pickle.dumps(Colour.Red)) is Colour.Red, isinstance(Colour.Red, str), inspect.getdoc(double))
+try:
+    from node_side.utils import dubble
+except ImportError as error:
+    print(type(error).__name__, error.name, str(error).partition(": ")[2][:40], "double" in str(error))
+print(hasattr(utils, "dubble"), getattr(utils, "dubble", None))
+from node_side import both
+print(both.which)
+try:
+    import node_side.nothing
+except ModuleNotFoundError as error:
+    print(error)
+try:
+    import node_side.broken
+except SyntaxError as error:
+    print("broken.ts(" in str(error))
+from node_side.utils import *
+print(format(1, locale="x"))
+"""
+    assert printed(folder, program) == [
+        "True 4 node_side.utils True <module 'node_side.utils' fr",
+        "True True node_side.utils",
+        "True True Doubles.",
+        "ImportError node_side.utils there are AllOptions, Colour, LIMIT, Mid True",
+        "False None",
+        "Python",
+        "No module named 'node_side.nothing'",
+        "True",
+        "1x",
+    ]
+
+
+def test_nothing_runs_until_the_first_call_where_the_module_has_been_described_before(folder: Path) -> None:
+    first = "from node_side import other\nprint(other.__all__)\n"
+    assert printed(folder, first) == ["['step']"]
+    program = (
+        "from node_side import other\nprint(other.__all__)\nimport os, shm_protocol\n"
+        "os.environ['PATH'] = os.environ['HAS_NODE']\nprint(other.step())\n"
+    )
+    assert printed(folder, program, PATH="/nowhere", HAS_NODE=os.environ["PATH"]) == ["['step']", "1"]
+
+
+def test_threads_that_import_and_call_at_once_have_one_module_and_one_child(folder: Path) -> None:
+    program = """
+import threading
+found, pids = [], []
+def work():
+    from node_side import utils
+    found.append(utils)
+    pids.append(utils.pid())
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(set(map(id, found))), len(set(pids)), len(pids))
+"""
+    assert printed(folder, program) == ["1 1 8"]
+
+
+def test_a_process_that_is_forked_after_the_import_has_a_node_of_its_own(folder: Path) -> None:
+    program = """
+import multiprocessing
+from node_side import utils
+def pid(_): return utils.pid()
+if __name__ == "__main__":
+    own = utils.pid()
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        others = set(pool.map(pid, range(8), chunksize=1))
+        pool.close()
+        pool.join()
+    print(own not in others, own == utils.pid())
+"""
+    assert printed(folder, program) == ["True True"]
+
+
+def test_reload_takes_the_file_as_it_is_then(folder: Path) -> None:
+    program = """
+import importlib, pathlib
+file = pathlib.Path("node_side/edited.ts")
+file.write_text("export const version = (): number => 1;\\n")
+from node_side import edited
+before = edited.version
+print(edited.version())
+file.write_text("export const version = (): number => 2;\\nexport const more = (): string => 'more';\\n")
+again = importlib.reload(edited)
+print(again is edited, edited.version(), edited.more(), before())
+"""
+    assert printed(folder, program) == ["1", "True 2 more 1"]
+
+
+def test_a_folder_on_the_path_that_is_none_and_what_is_no_path_are_passed_over(folder: Path) -> None:
+    program = """
+import pathlib, sys, zipfile
+with zipfile.ZipFile("packed.zip", "w") as packed:
+    packed.writestr("inside.ts", "export const x = 1;")
+    packed.writestr("python_inside.py", "x = 2")
+sys.path[:0] = ["packed.zip", "/nowhere"]
+import python_inside
+print(python_inside.x)
+try:
+    import inside
+except ModuleNotFoundError:
+    print("not inside")
+import beside
+print(beside.__name__, beside.__all__)
+"""
+    assert printed(folder, program) == ["2", "not inside", "beside ['here']"]
+
+
+def test_where_no_node_may_be_started_a_call_says_so(folder: Path) -> None:
+    program = """
+from node_side import utils
+try:
+    utils.double(1)
+except Exception as error:
+    print(type(error).__name__, str(error).rpartition(": ")[2])
+"""
+    assert printed(folder, program, SHM_POLYGLOT_CHILD="0") == [
+        "PeerUnavailable no Node that exposes it listens, and SHM_POLYGLOT_CHILD=0 lets this program start none"
+    ]
+
+
+def test_the_finder_costs_an_import_of_the_library_next_to_nothing() -> None:
+    done = run(
+        "import sys, shm_protocol\nbefore = set(sys.modules)\nimport shm_protocol.typescript\n"
+        "print(sorted(set(sys.modules) - before), sys.meta_path[-1].__name__)",
+        Path.cwd(),
+    )
+    assert done.stdout == "['shm_protocol.typescript'] TypeScriptFinder\n"

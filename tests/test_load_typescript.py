@@ -1,0 +1,232 @@
+"""A TypeScript file loaded by a Python program: what it is given, and the Node process behind it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import services
+import shm_protocol
+import typescript_project
+from running import until
+from shm_protocol import PeerGone, PeerUnavailable, RemoteError, load
+from typescript_project import HANG_S, ROOT, run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("project")
+    typescript_project.make(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def utils(folder: Path) -> Any:
+    return load(folder / "node_side" / "utils.ts")
+
+
+def test_functions_are_called_as_python_s_own_and_what_they_promise_has_been_awaited(utils: Any) -> None:
+    assert utils.double(4) == 8
+    assert (utils.later("ab"), utils.later("a", 3), utils.later(text="x", times=1)) == ("abab", "aaa", "x")
+    assert (utils.double.__doc__, utils.double.__name__) == ("Doubles.", "double")
+    assert str(inspect.signature(utils.later)) == "(text: 'str', times: 'float' = 2) -> 'str'"
+    assert inspect.isfunction(utils.double)
+    assert isinstance(utils, ModuleType)
+
+
+def test_a_last_object_of_options_is_given_by_keyword_or_as_it_is(utils: Any) -> None:
+    assert utils.format(1, locale="de") == utils.format(1, {"locale": "de"}) == "1de"
+    assert utils.format(value=1, locale="x", times=2) == "1x1x"
+    assert (utils.all(), utils.all(deep=True)) == ("{}", '{"deep":true}')
+    assert utils.middle("a", "b", d=1) == '["a","b",{"d":1}]'
+    assert utils.middle("a") == '["a",null,null]'
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "told"),
+    [
+        ((), {}, "format() missing 2 required arguments: 'locale', 'value'"),
+        ((1,), {}, "format() missing 1 required argument: 'locale'"),
+        ((1, 2, 3), {}, "format() takes 1 positional arguments but 3 were given"),
+        ((1,), {"locale": "x", "sort": 1}, "format() got an unexpected keyword argument 'sort'"),
+        ((1,), {"value": 2, "locale": "x"}, "format() got multiple values for argument 'value'"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_told_before_anything_is_sent(
+    utils: Any, args: tuple[Any, ...], kwargs: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(TypeError) as raised:
+        utils.format(*args, **kwargs)
+    assert str(raised.value) == told
+
+
+def test_what_would_stand_before_a_keyword_and_has_no_default_cannot_be_left_out(utils: Any) -> None:
+    with pytest.raises(TypeError, match="middle.. cannot leave out 'b' where what comes after it is given"):
+        utils.middle("a", d=1)
+
+
+def test_a_generator_arrives_item_by_item_and_can_be_closed(utils: Any) -> None:
+    assert list(utils.numbers(200)) == list(range(1, 201))
+    before = utils.closings()
+    with utils.numbers(10**9) as stream:
+        assert [next(stream), next(stream)] == [1, 2]
+    assert list(stream) == []
+    until(lambda: bool(utils.closings() == before + 1), lambda: "the generator is not ended")
+
+
+def test_constants_enums_types_objects_and_names_that_python_cannot_have(utils: Any) -> None:
+    assert utils.LIMIT == 3
+    assert [one.value for one in utils.Colour] == ["red", "green"]
+    assert utils.Options(locale="de") == {"locale": "de"}
+    assert utils.lambda_(from_="x") == "x"
+    first = utils.counter.next()
+    assert utils.counter.next() == first + 1
+    assert not hasattr(utils.counter, "of")
+    assert repr(utils.counter) == "<TypeScript object counter of utils>"
+    assert {"double", "lambda_", "Colour", "counter"} <= set(utils.__all__)
+
+
+def test_a_name_that_is_not_there_is_told_with_what_there_is(utils: Any) -> None:
+    with pytest.raises(AttributeError, match=r"module 'utils' has no attribute 'dubble': there are .*, double, "):
+        _ = utils.dubble
+    with pytest.raises(AttributeError, match="started is a value that its source does not tell"):
+        _ = utils.started
+
+
+def test_modules_that_import_the_same_one_share_its_state(utils: Any, folder: Path) -> None:
+    other = load(folder / "node_side" / "other.ts")
+    assert other.step() + 1 == utils.counter.next()
+
+
+def test_what_a_function_throws_arrives_and_nothing_of_it_is_written(
+    utils: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RemoteError, match="RangeError: too far") as raised:
+        utils.fail("too far")
+    assert "utils.ts" in raised.value.stack
+    utils.double(1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_child_that_ends_is_told_with_its_last_lines_and_the_next_call_has_another(utils: Any, folder: Path) -> None:
+    first = utils.pid()
+    with pytest.raises(PeerGone) as raised:
+        utils.end(3)
+    told = str(raised.value)
+    assert "Node has ended with exit code 3; its last lines:\nline 11\n" in told
+    assert told.endswith("line 30")
+    assert utils.pid() != first
+    os.kill(utils.pid(), signal.SIGKILL)
+    # Whether the call was under way then decides which of the two it is; never is it a hang.
+    with suppress(PeerGone):
+        assert utils.double(1) == 2
+    assert utils.double(2) == 4
+
+
+def test_a_forked_process_has_a_child_of_its_own(utils: Any) -> None:
+    own = utils.pid()
+    read_end, write_end = os.pipe()
+    forked = os.fork()
+    if forked == 0:
+        code = 1
+        try:
+            other = utils.pid()
+            os.write(write_end, str(other).encode())
+            code = 0
+        finally:
+            for child in list(services.children(os.getpid())):
+                os.kill(child, signal.SIGKILL)
+            os._exit(code)
+    os.close(write_end)
+    assert os.waitpid(forked, 0)[1] == 0
+    other = int(os.read(read_end, 100))
+    os.close(read_end)
+    assert other != own
+    assert utils.pid() == own
+
+
+def test_a_module_that_throws_when_it_is_loaded_is_told_with_its_stack(folder: Path) -> None:
+    file = folder / "node_side" / "throws.ts"
+    file.write_text('export const ok = 1;\nthrow new RangeError("not today");\n')
+    with pytest.raises(
+        PeerUnavailable, match=r"(?s)throws\.ts: it cannot be loaded: RangeError: not today\n.*throws\.ts:2"
+    ):
+        load(file)
+    file.write_text("export const ok = (): number => 1;\n")
+    assert load(file).ok() == 1
+
+
+def test_what_cannot_be_loaded_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = folder / "node_side" / "broken.ts"
+    broken.write_text("export function f( {\n")
+    with pytest.raises(SyntaxError, match=r"broken\.ts\(\d,\d+\): error TS"):
+        load(broken)
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*nothing\.ts"):
+        load(folder / "nothing.ts")
+    with pytest.raises(ValueError, match="neither TypeScript nor JavaScript"):
+        load(folder / "package.json")
+    monkeypatch.setenv("SHM_POLYGLOT_CHILD", "0")
+    with pytest.raises(PeerUnavailable, match=r"other\.ts: no Node that exposes it listens, and SHM_POLYGLOT_CHILD=0"):
+        load(folder / "node_side" / "other.ts")
+    monkeypatch.delenv("SHM_POLYGLOT_CHILD")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(PeerUnavailable, match=r"there is no node in \$PATH: install Node 20"):
+        load(folder / "node_side" / "other.ts")
+
+
+def test_without_a_compiler_the_names_are_those_that_the_module_says(tmp_path: Path) -> None:
+    package = tmp_path / "node_modules" / "@shm-polyglot" / "protocol"
+    shutil.copytree(ROOT / "shm_protocol" / "node" / "dist", package / "dist")
+    file = tmp_path / "plain.mjs"
+    file.write_text(
+        "export const add = (a, b) => a + b;\nexport function* count() { yield 1; yield 2 }\n"
+        "export const all = (...args) => args;\nexport const LIMIT = 3;\n"
+    )
+    plain: Any = load(file)
+    assert (plain.add(1, 2), list(plain.count()), plain.all(1, x=2)) == (3, [1, 2], [1, {"x": 2}])
+    with pytest.raises(AttributeError, match="npm install --save-dev typescript"):
+        _ = plain.LIMIT
+
+
+def test_the_output_of_the_module_is_the_program_s_and_both_end_together(folder: Path) -> None:
+    program = (
+        "import shm_protocol\nutils = shm_protocol.load('node_side/utils.ts')\nutils.say('hello')\nprint(utils.pid())\n"
+    )
+    done = run(program, folder)
+    said, pid = done.stdout.split()
+    assert (said, done.stderr, done.returncode) == ("hello", "error: hello\n", 0)
+    assert services.parent_of(int(pid)) is None
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_it_dies_with_a_program_that_is_killed_also_while_it_is_busy(folder: Path, busy: bool) -> None:
+    program = (
+        "import shm_protocol, threading, time\nutils = shm_protocol.load('node_side/utils.ts')\n"
+        f"print(utils.pid(), flush=True)\n{'utils.spin()' if busy else 'time.sleep(1000)'}\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=folder, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        socket = next(part for part in services.read(pid, "cmdline").decode().split("\0") if part.endswith("node.sock"))
+        parent.kill()
+    until(lambda: services.parent_of(pid) is None, lambda: f"{pid} goes on")
+    assert not Path(socket).parent.exists()
+
+
+def test_the_library_is_imported_without_what_loads(folder: Path) -> None:
+    program = "import sys, shm_protocol\nprint({'subprocess', 'shm_protocol.children'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=HANG_S, check=True)
+    assert done.stdout == "set()\n"
+    assert shm_protocol.load is load
