@@ -247,7 +247,7 @@ def test_clients_and_bridges_call_by_the_same_names() -> None:
     # The side that accepts knows its workers, and where it listens.
     assert node - python == {"path", "listen", "workers", "leastBusyWorker", "functions"}
     # One client has one transport; the rest is for its streams, connections and forks, and no user's.
-    assert python - node == {"transport", "afterForkInChild", "dialFirst", "discard", "release"}
+    assert python - node == {"transport", "afterForkInChild", "closeIdle", "dialFirst", "discard", "release"}
 
 
 def test_remote_errors_are_made_of_the_same_in_the_same_order() -> None:

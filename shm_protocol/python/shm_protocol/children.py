@@ -70,7 +70,10 @@ def load_in_child(file: Path, *, fresh: bool = False) -> Loaded:
     kind = (node, *options, str(script), str(_project_of(file) if options else ""))
     with _Children.starting:
         child = _Children.running.get(kind)
-        if child is None or child.has_ended():
+        if child is not None and child.has_ended():
+            child.bury()
+            child = None
+        if child is None:
             child = _Children.running[kind] = NodeChild([node, *options, str(script)], file)
     return child.load(file, fresh=fresh)
 
@@ -118,7 +121,8 @@ class NodeChild:
             raise PeerUnavailable(f"{file}: it cannot be loaded: {error}\n{error.stack}".rstrip()) from None
         except CallTimeout:
             # It may be in a loop without end, and nobody else is served then.
-            self.close()
+            self._process.kill()
+            self._process.wait()
             raise PeerUnavailable(f"{file}: it has not been loaded within {LOAD_TIMEOUT_S:g} s") from None
         except PeerGone as error:
             raise PeerUnavailable(f"{file}: it cannot be loaded: {self.epitaph() or error}") from None
@@ -151,6 +155,15 @@ class NodeChild:
         if not self.has_ended(END_TIMEOUT_S):
             self._process.kill()
             self._process.wait()
+        self._clear_away()
+
+    def bury(self) -> None:
+        """What is left of one that has ended. Calls that were under way are told so by their connections."""
+        self.client.close_idle()
+        self._to_child.close()
+        self._clear_away()
+
+    def _clear_away(self) -> None:
         self._is_closed = True
         self._stderr.last_lines(END_TIMEOUT_S)
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -263,11 +263,7 @@ class Client:
         """End all connections. Calls under way in other threads fail with ConnectionClosed. Safe to call twice."""
         with self._changed:
             self._closed = True
-            idle: list[Connection] = []
-            # One by one: a call in another thread takes from the same list without the lock.
-            with suppress(IndexError):
-                while True:
-                    idle.append(self._idle.pop())
+            idle = self._take_idle()
             in_use = [connection for connection in self._connections if connection not in idle]
             self._connections.clear()
             self._changed.notify_all()
@@ -276,6 +272,12 @@ class Client:
             connection.close()
         for connection in in_use:
             connection.interrupt()
+
+    def close_idle(self) -> None:
+        """End the connections on which no call is under way: the peer has ended."""
+        for connection in self._take_idle():
+            connection.owner = get_ident()
+            self.discard(connection)
 
     @property
     def transport(self) -> str:
@@ -310,6 +312,14 @@ class Client:
         with self._changed:
             self._dialing += 1
         self.release(self._dial("connect", math.inf))
+
+    def _take_idle(self) -> list[Connection]:
+        idle: list[Connection] = []
+        # One by one: a call in another thread takes from the same list without the lock.
+        with suppress(IndexError):
+            while True:
+                idle.append(self._idle.pop())
+        return idle
 
     def _reset_pool(self) -> None:
         self._changed = threading.Condition()

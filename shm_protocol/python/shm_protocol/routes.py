@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from . import forks
 from .children import Loaded, NodeChild, load_in_child
 from .client import ClientStream
-from .errors import ConnectionClosed, PeerGone, PeerUnavailable
+from .errors import PeerGone, PeerUnavailable
 from .options import DEFAULT_TIMEOUT_S
 from .streams import Stream
 
@@ -39,7 +39,7 @@ class Route:
             child, key, _ = self._loaded or self.load()
             try:
                 return child.client.call(f"{key}.{name}", *args, timeout=self._timeout)
-            except (PeerUnavailable, ConnectionClosed):
+            except PeerUnavailable:
                 # Where it had ended before, nothing has been sent.
                 self._forget_if_ended(child)
             except PeerGone as error:
@@ -51,7 +51,7 @@ class Route:
             child, key, _ = self._loaded or self.load()
             try:
                 return ItemStream(child.client.stream(f"{key}.{name}", *args), child)
-            except (PeerUnavailable, ConnectionClosed):
+            except PeerUnavailable:
                 self._forget_if_ended(child)
             except PeerGone as error:
                 raise _explained(error, child) from None
