@@ -146,7 +146,7 @@ def test_what_cannot_be_told_is_said_in_a_line_each(project: Path) -> None:
     ("arguments", "told"),
     [
         (["absent.py"], "there is no file or folder absent.py"),
-        (["main.js"], "main.js: types are written of Python (.py) and of TypeScript (.ts) only"),
+        (["main.js"], "main.js: types are written of Python (.py) and of TypeScript (.ts, .mts, .cts) only"),
         (["some.d.ts"], "some.d.ts: types are written of"),
         (["empty"], "no Python file is imported by TypeScript, and no TypeScript file by Python: name the files"),
         (["--unknown"], "unrecognized arguments"),

@@ -51,6 +51,12 @@ def test_a_typescript_file_is_found_by_each_way_to_import_it(tmp_path: Path, fil
     assert crossing(tmp_path) == [tmp_path / "ts" / "utils.ts"]
 
 
+def test_a_typescript_module_may_have_other_endings_and_a_declaration_is_none(tmp_path: Path) -> None:
+    made(tmp_path, {"a.mts": "", "b.cts": "", "c.d.ts": "", "main.py": "import a, b, c", "d.d.ts": 'import "./e.py"'})
+    made(tmp_path, {"e.py": ""})
+    assert crossing(tmp_path) == [tmp_path / "a.mts", tmp_path / "b.cts"]
+
+
 def test_a_python_module_of_the_same_name_wins(tmp_path: Path) -> None:
     made(
         tmp_path,

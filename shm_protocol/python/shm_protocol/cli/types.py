@@ -12,7 +12,7 @@ from typing import Final
 
 from ..described import crossing_files, declarations, generated_files, python_source, stub_files, typescript_source
 from ..described.description import Module
-from ..described.generated_files import NotOurs
+from ..described.generated_files import TYPESCRIPT, NotOurs
 from ..described.typescript_source import CannotDescribe
 from ..errors import BridgeError
 from . import standard_streams
@@ -101,8 +101,8 @@ def _sources(options: Options) -> list[_Source]:
 def _check_file(path: Path) -> None:
     if not path.exists():
         raise UsageError(f"there is no file or folder {path}")
-    if path.suffix not in (".py", ".ts") or path.name.endswith(".d.ts"):
-        raise UsageError(f"{path}: types are written of Python (.py) and of TypeScript (.ts) only")
+    if path.suffix not in (".py", *TYPESCRIPT) or ".d" in path.suffixes[-2:-1]:
+        raise UsageError(f"{path}: types are written of Python (.py) and of TypeScript ({', '.join(TYPESCRIPT)}) only")
 
 
 def _outcome(source: _Source, options: Options) -> str:

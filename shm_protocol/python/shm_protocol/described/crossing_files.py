@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from .generated_files import DECLARATIONS, STUBS, is_generated
+from .generated_files import DECLARATIONS, STUBS, TYPESCRIPT, is_generated
 
 _NOT_OF_THE_PROJECT: Final = frozenset(("node_modules", "__pycache__", "dist", "build", "venv", "site-packages"))
-_TYPESCRIPT: Final = (".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs", ".jsx")
+_IMPORTERS: Final = (*TYPESCRIPT, ".tsx", ".js", ".mjs", ".cjs", ".jsx")
 
 _OF_PYTHON: Final = re.compile(
     rb"""(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\(|\bload\s*\()\s*["'](\.{1,2}/[^"'\n]+\.py)["']"""
@@ -32,12 +32,12 @@ def crossing(folder: Path) -> list[Path]:
     found: set[Path] = set()
     for file in _files(folder):
         if file.name.endswith(DECLARATIONS):
-            found.update(_source_of(file, DECLARATIONS, ".py"))
+            found.update(_source_of(file, DECLARATIONS, (".py",)))
         elif file.suffix == STUBS:
-            found.update(_source_of(file, STUBS, ".ts"))
+            found.update(_source_of(file, STUBS, TYPESCRIPT))
         elif file.suffix == ".py":
             found.update(_typescript_of(file, folder))
-        elif file.suffix in _TYPESCRIPT and not file.name.endswith(".d.ts"):
+        elif file.suffix in _IMPORTERS and ".d" not in file.suffixes[-2:-1]:
             found.update(_python_of(file))
     return sorted(found)
 
@@ -59,10 +59,15 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _source_of(file: Path, ending: str, ending_of_source: str) -> Iterator[Path]:
-    source = file.with_name(file.name.removesuffix(ending) + ending_of_source)
-    if source.is_file() and is_generated(file):
-        yield source
+def _source_of(file: Path, ending: str, endings_of_source: tuple[str, ...]) -> Iterator[Path]:
+    if is_generated(file):
+        yield from _with_ending(file.with_name(file.name.removesuffix(ending)), endings_of_source)
+
+
+def _with_ending(path: Path, endings: tuple[str, ...]) -> list[Path]:
+    """The file of that name with the first of the endings that there is."""
+    files = (path.with_name(f"{path.name}{ending}") for ending in endings)
+    return [file for file in files if file.is_file()][:1]
 
 
 def _python_of(file: Path) -> Iterator[Path]:
@@ -73,7 +78,7 @@ def _python_of(file: Path) -> Iterator[Path]:
 
 
 def _typescript_of(file: Path, folder: Path) -> Iterator[Path]:
-    """Modules that are no Python, but a `.ts` beside the file or below the folder."""
+    """Modules that are no Python's, but a `.ts` beside the file or below the folder."""
     for match in _OF_PYTHON_MODULES.finditer(file.read_bytes()):
         from_module, names, modules = (os.fsdecode(part or b"") for part in match.groups())
         dotted = [name.split()[0] for name in modules.split(",") if name.split()]
@@ -85,8 +90,8 @@ def _typescript_of(file: Path, folder: Path) -> Iterator[Path]:
             # `from . import` names no module itself.
             for base in _bases(name, file, folder) if name.strip(".") else []:
                 path = base.joinpath(*name.strip(".").split("."))
-                if path.with_name(f"{path.name}.ts").is_file() and not _is_python(path):
-                    yield path.with_name(f"{path.name}.ts")
+                if not _is_python(path):
+                    yield from _with_ending(path, TYPESCRIPT)
 
 
 def _bases(dotted: str, file: Path, folder: Path) -> list[Path]:
