@@ -44,7 +44,7 @@ def headed(source: Path, text: str) -> str:
     # Neither for linters: it is nobody's style.
     if source.suffix == ".py":
         return f"// {told}\n/* eslint-disable */\n\n{text}"
-    return f"# {told}\n# ruff: noqa\n\n{text}"
+    return f"# {told}\n# ruff: noqa\n# fmt: off\n\n{text}"
 
 
 def is_generated(path: Path) -> bool:
