@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import services
 import typescript_project
-from typescript_project import run
+from running import until
+from typescript_project import HANG_S, run
 
 START = "import shm_protocol.typescript\n"
 
@@ -154,7 +162,7 @@ except Exception as error:
     print(type(error).__name__, str(error).rpartition(": ")[2])
 """
     assert printed(folder, program, SHM_POLYGLOT_CHILD="0") == [
-        "PeerUnavailable no Node that exposes it listens, and SHM_POLYGLOT_CHILD=0 lets this program start none"
+        "PeerUnavailable SHM_POLYGLOT_CHILD=0 lets this program start no Node, and none that listens exposes it"
     ]
 
 
@@ -165,3 +173,87 @@ def test_the_finder_costs_an_import_of_the_library_next_to_nothing() -> None:
         Path.cwd(),
     )
     assert done.stdout == "['shm_protocol.typescript'] TypeScriptFinder\n"
+
+
+SERVER = """
+import { listen } from "@shm-polyglot/protocol";
+import * as utils from "./node_side/utils";
+const log = { info() {}, warn() {}, error() {} };
+void listen({ expose: { somewhere: utils }, log }).then(() => { console.log("ready") });
+"""
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+@contextmanager
+def listening(folder: Path, directory: Path) -> Iterator[int]:
+    """A Node of the project that exposes its module under a name of its own."""
+    (folder / "server.ts").write_text(SERVER)
+    environment = {**os.environ, "SHM_POLYGLOT_DIR": str(directory), "TS_NODE_TRANSPILE_ONLY": "true"}
+    command = ["node", "--require", "ts-node/register", "server.ts"]
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE) as node:
+        try:
+            assert node.stdout is not None
+            assert node.stdout.readline() == b"ready\n"
+            yield node.pid
+        finally:
+            node.kill()
+
+
+def test_a_node_that_listens_and_exposes_the_file_runs_it_and_no_child_takes_its_place(folder: Path) -> None:
+    directory = folder / "run"
+    program = """
+import os, signal, sys
+from node_side import utils, other
+print(utils.pid(), utils.counter.next(), list(utils.numbers(3)))
+print(other.step(), utils.counter.next())
+os.kill(utils.pid(), signal.SIGKILL)
+for _ in range(2):
+    try:
+        utils.double(1)
+    except Exception as error:
+        print(type(error).__name__)
+"""
+    with listening(folder, directory) as pid:
+        done = printed(folder, program, SHM_POLYGLOT_DIR=str(directory))
+    # The other file is exposed by nobody, so it runs in a child, whose state is its own.
+    assert done == [f"{pid} 1 [1, 2, 3]", "1 2", "PeerGone", "PeerUnavailable"]
+
+
+def test_a_gunicorn_worker_calls_the_node_that_it_is_connected_to(folder: Path) -> None:
+    directory = folder / "worker"
+    (folder / "app.py").write_text(
+        "import shm_protocol.typescript\nfrom node_side import utils\n\n"
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n    return [str(utils.pid()).encode()]\n"
+    )
+    [port] = services.free_ports(1)
+    environment = {
+        **os.environ,
+        "SHM_POLYGLOT_DIR": str(directory),
+        "SHM_POLYGLOT_CHILD": "0",
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "-k",
+        "shm_protocol.gunicorn.BridgeWorker",
+        "-b",
+        f"127.0.0.1:{port}",
+        "app:app",
+    ]
+    with listening(folder, directory) as pid, subprocess.Popen(command, cwd=folder, env=environment) as gunicorn:
+        try:
+            until(lambda: listens(port), lambda: "gunicorn does not listen")
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=HANG_S) as answer:
+                assert int(answer.read()) == pid
+        finally:
+            gunicorn.terminate()

@@ -24,6 +24,7 @@ import { Poller } from "./poller";
 import { projectFolder } from "./project";
 import { type Accepted, Rendezvous } from "./rendezvous";
 import type { SessionCallOptions } from "./session";
+import type { SourceFile } from "./sources";
 import type { ValueStream } from "./streams";
 import type { Value } from "./value_types";
 import { Workers } from "./workers";
@@ -38,6 +39,11 @@ export interface ListenOptions {
    * function that computes for long holds everybody up, and is named in the log past a second.
    */
   expose?: Exposables;
+  /**
+   * The files of what is exposed, by its key, as paths or `file:` URLs: so that Python's `from node_side import utils` finds
+   * that it runs here. Of a module in CommonJS (`import * as utils`, compiled) it is known without.
+   */
+  files?: Readonly<Record<string, SourceFile>>;
   /** The socket. Default: `node.sock` in `$SHM_POLYGLOT_DIR`. */
   path?: string;
   /** Which transports to accept. Default: `$SHM_POLYGLOT_TRANSPORT`, else `"auto"`, both. */
@@ -145,8 +151,10 @@ export class Bridge extends BridgeEmitter {
     const binding = findBinding(transport, log);
     const bridge = new Bridge(path, log, maxMessage);
     bridge.exposed.addBuiltIn("connections", () => bridge.describeConnections());
+    bridge.exposed.addBuiltIn("sources", () => bridge.exposed.sources());
     for (const [name, run] of Object.entries(builtIns)) bridge.exposed.addBuiltIn(name, run);
     if (asked.expose !== undefined) bridge.exposed.add(asked.expose);
+    if (asked.files !== undefined) bridge.exposed.nameFiles(asked.files);
     const rendezvous = {
       path,
       transport,

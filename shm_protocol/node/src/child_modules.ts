@@ -50,7 +50,8 @@ export class Modules {
       if (name.startsWith("_") || name === "module.exports") continue;
       const object = typeof value === "object" && value !== null ? value : undefined;
       const methods = object === undefined ? [] : methodsOf(`${key}.${name}`, object);
-      if (object !== undefined && methods.length > 0) this.expose({ [`${key}.${name}`]: object });
+      const isExposed = methods.some((method) => functions.has(`${name}.${method}`));
+      if (object !== undefined && methods.length > 0 && !isExposed) this.expose({ [`${key}.${name}`]: object });
       exports.push({ name, kind: methods.length > 0 ? "object" : functions.has(name) ? kindOf(value) : "value", methods });
     }
     return { key, exports };

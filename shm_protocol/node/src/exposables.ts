@@ -53,8 +53,29 @@ export function functionsOf(key: string, exposable: unknown): [string, Entry][] 
     if (typeof value !== "function" || name.startsWith("_") || name === "constructor" || isClass(value)) continue;
     functions.push([`${key}.${name}`, { run: value as ExposedFunction, self: isModule ? undefined : exposable }]);
   }
+  if (isModule) functions.push(...membersOf(key, [...found]));
   if (functions.length === 0) throw new TypeError(`expose: ${key} has no public functions`);
   return functions;
+}
+
+/**
+ * The methods of a module's objects: of those that are written as they are, and of instances of classes that it exports.
+ * What else is in a module, such as a connection to a database, is not meant.
+ */
+function membersOf(key: string, exported: [string, unknown][]): [string, Entry][] {
+  const classes = exported.map(([, value]) => (typeof value === "function" && isClass(value) ? (value.prototype as unknown) : undefined));
+  const plain: unknown[] = [Object.prototype, null];
+  const members: [string, Entry][] = [];
+  for (const [name, value] of exported) {
+    if (typeof value !== "object" || value === null || name.startsWith("_") || types.isProxy(value)) continue;
+    const prototype: unknown = Object.getPrototypeOf(value);
+    if (!plain.includes(prototype) && !classes.includes(prototype)) continue;
+    for (const [method, run] of methodsOf(`${key}.${name}`, value)) {
+      if (typeof run !== "function" || method.startsWith("_") || method === "constructor" || isClass(run)) continue;
+      members.push([`${key}.${name}.${method}`, { run: run as ExposedFunction, self: value }]);
+    }
+  }
+  return members;
 }
 
 /** What is nearest under each name, from the object up its classes but the built-in ones, without running a getter. */

@@ -6,6 +6,7 @@
 import { type Entry, type Exposables, type ExposedFunction, functionsOf } from "./exposables";
 import { isMethodName, MAX_EXPOSED } from "./frames";
 import { checkIsObject } from "./options";
+import { fileOf, pathOf, type Source, type SourceFile, sourceOf } from "./sources";
 
 /** What begins so is the library's own. */
 const BUILT_IN = "shm_polyglot.";
@@ -14,6 +15,9 @@ export class Exposed {
   private readonly functions = new Map<string, Entry>();
   /** Without the library's own. */
   private count = 0;
+  /** What may be modules, by their keys. */
+  private readonly modules = new Map<string, object>();
+  private readonly files = new Map<string, string>();
 
   /** The entry of that name, or undefined. */
   get(name: string): Entry | undefined {
@@ -28,6 +32,26 @@ export class Exposed {
   /** Expose a function of the library's own. `name` is without the prefix. */
   addBuiltIn(name: string, run: ExposedFunction): void {
     this.functions.set(BUILT_IN + name, { run, self: undefined });
+  }
+
+  /** Which files stand behind the modules that are exposed. */
+  sources(): Source[] {
+    const found: Source[] = [];
+    for (const [key, module] of this.modules) {
+      const file = this.files.get(key) ?? fileOf(module);
+      if (file !== undefined) found.push(sourceOf(key, file));
+    }
+    return found;
+  }
+
+  /** Say which files stand behind keys. @throws TypeError for one that is not exposed, and a file that is not there. */
+  nameFiles(files: Readonly<Record<string, SourceFile>>): void {
+    for (const [key, given] of Object.entries(files)) {
+      const file = pathOf(given);
+      if (file === undefined) throw new TypeError(`files: ${key}: there is no file ${typeof given === "string" ? given : given.href}`);
+      if (!this.modules.has(key)) throw new TypeError(`files: ${key} is not exposed`);
+      this.files.set(key, file);
+    }
   }
 
   /**
@@ -54,5 +78,8 @@ export class Exposed {
     if (count > MAX_EXPOSED) throw new TypeError(`expose: ${count} functions: at most ${MAX_EXPOSED} are allowed`);
     this.count = count;
     for (const [name, entry] of found) this.functions.set(name, entry);
+    for (const [key, exposable] of Object.entries(exposables)) {
+      if (typeof exposable === "object") this.modules.set(key, exposable);
+    }
   }
 }

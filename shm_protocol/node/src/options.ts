@@ -11,6 +11,7 @@ import { MAX_CREDIT } from "./frames";
 import type { TransportKind } from "./connection_info";
 import type { Logger } from "./log";
 import { MAX_NAME_CHARACTERS } from "./handshake";
+import type { SourceFile } from "./sources";
 import { textOf } from "./thrown";
 import { isPlainObject } from "./values";
 
@@ -112,19 +113,29 @@ export interface AskedToListen {
   readonly log: Logger | undefined;
   /** Checked where it is exposed. */
   readonly expose: Exposables | undefined;
+  readonly files: Readonly<Record<string, SourceFile>> | undefined;
 }
 
 /** The options of `listen`, each read once. @throws TypeError, RangeError */
 export function readListenOptions(options: unknown): AskedToListen {
   checkIsObject("options", options);
-  const { path, transport, name, maxMessage, maxConnections, log, expose } = options as { [Option in keyof AskedToListen]?: unknown };
+  const { path, transport, name, maxMessage, maxConnections, log, expose, files } = options as { [Option in keyof AskedToListen]?: unknown };
   if (path !== undefined) checkString("path", path);
   if (name !== undefined) checkName(name);
   if (transport !== undefined) checkTransport(transport);
   if (maxMessage !== undefined) checkInteger("maxMessage", maxMessage, MIN_MAX_MESSAGE, MAX_MAX_MESSAGE);
   if (maxConnections !== undefined) checkInteger("maxConnections", maxConnections, 1, MAX_MAX_CONNECTIONS);
   if (log !== undefined && !isLogger(log)) throw wrongType("log", log, "an object with info, warn and error");
-  return { path, transport, name, maxMessage, maxConnections, log, expose: expose as Exposables | undefined };
+  if (files !== undefined) checkFiles(files);
+  return { path, transport, name, maxMessage, maxConnections, log, expose: expose as Exposables | undefined, files };
+}
+
+function checkFiles(files: unknown): asserts files is Readonly<Record<string, SourceFile>> {
+  checkIsObject("files", files);
+  for (const [key, file] of Object.entries(files) as [string, unknown][]) {
+    const isUrl = typeof file === "object" && file !== null && typeof (file as { href?: unknown }).href === "string";
+    if (typeof file !== "string" && !isUrl) throw wrongType(`files: ${key}`, file, "a path or a file: URL");
+  }
 }
 
 function checkTransport(transport: unknown): asserts transport is TransportKind | "auto" {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import { suite, test } from "node:test";
+import { pathToFileURL } from "node:url";
 import vm from "node:vm";
 
 import type { Exposables } from "../src/exposables";
@@ -44,9 +45,24 @@ class Model extends Base {
 }
 
 suite("what is exposed", () => {
-  test("of a module, its functions: no private ones, no classes, no constants, nothing inside of its objects", () => {
-    assert.deepEqual(names({ sample }), ["sample.double", "sample.later"]);
+  test("of a module, its functions, and the methods of its objects: no private ones, no classes, no constants", () => {
+    assert.deepEqual(names({ sample }), ["sample.double", "sample.later", "sample.nested.inner", "sample.thing.twice"]);
     assert.equal(call({ sample }, "sample.double", 4), 8);
+    assert.equal(call({ sample }, "sample.nested.inner"), 1);
+    assert.equal(call({ sample }, "sample.thing.twice"), 2);
+  });
+
+  test("a module in CommonJS says which file it is, and of others the program may", () => {
+    const exposed = new Exposed();
+    exposed.add({ sample, parts: { ...sample } });
+    const file = require.resolve("./sample_module");
+    assert.deepEqual(exposed.sources().map((source) => [source.key, source.file]), [["sample", file]]);
+    exposed.nameFiles({ parts: pathToFileURL(file) });
+    const [, parts] = exposed.sources();
+    assert.equal(parts?.file, file);
+    assert.ok(parts.project === null || file.endsWith(`/${parts.project}`));
+    assert.throws(() => { exposed.nameFiles({ nobody: file }); }, /^TypeError: files: nobody is not exposed$/);
+    assert.throws(() => { exposed.nameFiles({ parts: "/nowhere" }); }, /^TypeError: files: parts: there is no file \/nowhere$/);
   });
 
   test("of a plain object, its own functions, with the object as this", () => {

@@ -12,7 +12,22 @@ export function _private(): number {
 
 export class Thing {
   readonly x = 1;
+
+  twice(): number {
+    return 2 * this.x;
+  }
 }
+
+export const thing = new Thing();
+
+class Connection {
+  query(): number {
+    return 1;
+  }
+}
+
+/** Of a class that is no part of the module. */
+export const connection = new Connection();
 
 export const constant = 5;
 

@@ -30,12 +30,12 @@ def load(file: str | os.PathLike[str], *, timeout: float | None = DEFAULT_TIMEOU
         raise FileNotFoundError(f"there is no file {path}")
     if path.suffix not in (*TYPESCRIPT, *JAVASCRIPT):
         raise ValueError(f"{path} is neither TypeScript nor JavaScript ({', '.join((*TYPESCRIPT, *JAVASCRIPT))})")
-    route = Route(path, timeout=timeout)
+    route = Route(path, in_child=True, timeout=timeout)
     module = ModuleType(path.stem)
     module.__file__ = str(path)
     described = described_or_run(path, route)
     # Whoever writes a script wants to know at once.
-    route.load()
+    route.find()
     fill(module, described, route)
     return module
 
@@ -45,4 +45,8 @@ def described_or_run(path: Path, route: Route) -> Module:
     try:
         return describe(path)
     except NoCompiler:
-        return of_exports(path, route.load().exports)
+        place = route.find()
+        # Whoever listens does not say what its modules have.
+        if place.child is None:
+            raise
+        return of_exports(path, place.exports)

@@ -7,87 +7,122 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from . import forks
-from .children import Loaded, NodeChild, load_in_child
-from .client import ClientStream
-from .errors import PeerGone, PeerUnavailable
-from .options import DEFAULT_TIMEOUT_S
+from .children import Export, NodeChild, load_in_child
+from .client import Client, ClientStream
+from .errors import PeerGone, PeerUnavailable, UnknownMethod
+from .sources import find_served
 from .streams import Stream
 
 CHILD: Final = "SHM_POLYGLOT_CHILD"
 
 
-class Route:
-    """Calls the functions of one file. A child that has ended is started again by the next call.
+class Place(NamedTuple):
+    """Where a file's functions run, as `key.function`. child: the process, where it is this program's own."""
 
-    timeout: seconds for each call, None: for ever. fresh: the file as it is now, also where it has been loaded before.
+    client: Client
+    key: str
+    child: NodeChild | None
+    exports: list[Export]
+
+    def explained(self, error: PeerGone) -> PeerGone:
+        """With what the child wrote last, where it is one and has ended."""
+        epitaph = "" if self.child is None else self.child.epitaph()
+        return PeerGone(f"{error}: {epitaph}") if epitaph else error
+
+
+class Route:
+    """Calls the functions of one file: in the Node that listens and exposes it, else in a child of this program.
+
+    Which of the two it is, is decided by the first call that finds either. A child that has ended is started again by
+    the next; a Node that listens is nobody's to start.
+
+    options: of each call, such as `timeout`. in_child: whoever listens. fresh: in a child, the file as it is now, also
+    where it has been loaded before.
     """
 
-    def __init__(self, file: Path, *, timeout: float | None = DEFAULT_TIMEOUT_S, fresh: bool = False) -> None:
+    def __init__(self, file: Path, *, in_child: bool = False, fresh: bool = False, **options: Any) -> None:
         self.file: Final = file
-        self._timeout: Final = timeout
+        self._in_child: Final = in_child
+        self._was_served = False
+        self._options: Final = options
         self._fresh = fresh
-        self._loaded: Loaded | None = None
-        self._loading = threading.Lock()
+        self._place: Place | None = None
+        self._finding = threading.Lock()
         forks.register(self)
 
     def call(self, name: str, args: Sequence[object]) -> Any:
         """What the function gives. Raises what Client.call does, and PeerUnavailable where the file cannot be run."""
         while True:
-            child, key, _ = self._loaded or self.load()
+            place = self._place or self.find()
             try:
-                return child.client.call(f"{key}.{name}", *args, timeout=self._timeout)
-            except PeerUnavailable:
+                return place.client.call(f"{place.key}.{name}", *args, **self._options)
+            except (PeerUnavailable, UnknownMethod) as error:
                 # Where it had ended before, nothing has been sent.
-                self._forget_if_ended(child)
+                self._forget_if_ended(place, error)
             except PeerGone as error:
-                raise _explained(error, child) from None
+                raise place.explained(error) from None
 
     def stream(self, name: str, args: Sequence[object]) -> ItemStream:
         """The same for what gives an iterator."""
         while True:
-            child, key, _ = self._loaded or self.load()
+            place = self._place or self.find()
             try:
-                return ItemStream(child.client.stream(f"{key}.{name}", *args), child)
-            except PeerUnavailable:
-                self._forget_if_ended(child)
+                return ItemStream(place.client.stream(f"{place.key}.{name}", *args), place)
+            except (PeerUnavailable, UnknownMethod) as error:
+                self._forget_if_ended(place, error)
             except PeerGone as error:
-                raise _explained(error, child) from None
+                raise place.explained(error) from None
 
-    def load(self) -> Loaded:
-        """The file in a child, loaded now if it is not. Raises PeerUnavailable."""
-        with self._loading:
-            if self._loaded is None:
-                if os.environ.get(CHILD) == "0":
-                    raise PeerUnavailable(
-                        f"{self.file}: no Node that exposes it listens, and {CHILD}=0 lets this program start none"
-                    )
-                self._loaded = load_in_child(self.file, fresh=self._fresh)
-                self._fresh = False
-            return self._loaded
+    def find(self) -> Place:
+        """Where it runs; a child is started where nobody does. Raises PeerUnavailable."""
+        with self._finding:
+            if self._place is None:
+                self._place = self._served() or self._in_own_child()
+            return self._place
 
     def after_fork_in_child(self) -> None:
         """See forks.py: it has a child of its own, and whoever held the lock is not here."""
-        self._loaded = None
-        self._loading = threading.Lock()
+        self._place = None
+        self._finding = threading.Lock()
 
-    def _forget_if_ended(self, child: NodeChild) -> None:
-        """Called where a call was not made. Raises what is being handled where the child goes on."""
-        if not child.has_ended():
-            raise  # noqa: PLE0704  # what the caller handles
-        with self._loading:
-            if self._loaded is not None and self._loaded.child is child:
-                self._loaded = None
+    def _served(self) -> Place | None:
+        served = None if self._in_child else find_served(self.file)
+        if served is None:
+            return None
+        self._was_served = True
+        return Place(served.client, served.key, None, [])
+
+    def _in_own_child(self) -> Place:
+        if self._was_served:
+            raise PeerUnavailable(f"{self.file}: the Node that listens no longer exposes it")
+        if os.environ.get(CHILD) == "0":
+            whose = "" if self._in_child else ", and none that listens exposes it"
+            raise PeerUnavailable(f"{self.file}: {CHILD}=0 lets this program start no Node{whose}")
+        child, key, exports = load_in_child(self.file, fresh=self._fresh)
+        self._fresh = False
+        return Place(child.client, key, child, exports)
+
+    def _forget_if_ended(self, place: Place, error: PeerUnavailable | UnknownMethod) -> None:
+        """Called where a call was not made. Raises that error, but where it was because a child had ended before."""
+        has_ended = place.child is not None and place.child.has_ended()
+        # Of a Node that listens: another may have taken its place, with other keys.
+        if has_ended or (place.child is None and isinstance(error, UnknownMethod)):
+            with self._finding:
+                if self._place is place:
+                    self._place = None
+        if not has_ended:
+            raise error
 
 
 class ItemStream(Iterator[Any]):
     """What a generator of TypeScript's gives, item by item. It can be closed, and is at the end of a `with`."""
 
-    def __init__(self, stream: ClientStream | Stream, child: NodeChild) -> None:
+    def __init__(self, stream: ClientStream | Stream, place: Place) -> None:
         self._stream: Final = stream
-        self._child: Final = child
+        self._place: Final = place
 
     def __iter__(self) -> Self:
         return self
@@ -96,7 +131,7 @@ class ItemStream(Iterator[Any]):
         try:
             return next(self._stream)
         except PeerGone as error:
-            raise _explained(error, self._child) from None
+            raise self._place.explained(error) from None
 
     def close(self) -> None:
         """Want no more: the generator is ended. Safe to call twice."""
@@ -109,8 +144,3 @@ class ItemStream(Iterator[Any]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _explained(error: PeerGone, child: NodeChild) -> PeerGone:
-    epitaph = child.epitaph()
-    return PeerGone(f"{error}: {epitaph}") if epitaph else error

@@ -1,0 +1,42 @@
+/** Which files stand behind modules: by that an import on the other side finds who runs a file (PROTOCOL.md section 7). */
+
+import { realpathSync } from "node:fs";
+import { relative, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { projectFolder } from "./project";
+
+/** A file: URL as `import.meta.resolve` gives it, or a URL object, or a path. */
+export type SourceFile = string | { readonly href: string };
+
+/** What is told of a module. Both paths are real; `project` is the one from this side's project folder, where it lies in it. */
+export interface Source {
+  key: string;
+  file: string;
+  project: string | null;
+}
+
+/** The real path of a file that somebody has named; undefined where there is none. */
+export function pathOf(given: SourceFile): string | undefined {
+  try {
+    const text = typeof given === "string" ? given : given.href;
+    return realpathSync(text.startsWith("file:") ? fileURLToPath(text) : text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The file that a module in CommonJS was loaded from; of others Node does not tell it. */
+export function fileOf(module: object): string | undefined {
+  for (const loaded of Object.values(require.cache)) {
+    if (loaded?.exports === module) return pathOf(loaded.filename);
+  }
+  return undefined;
+}
+
+export function sourceOf(key: string, file: string): Source {
+  const folder = projectFolder();
+  const real = folder === undefined ? undefined : pathOf(folder);
+  const within = real !== undefined && file.startsWith(real.endsWith(sep) ? real : real + sep);
+  return { key, file, project: within ? relative(real, file) : null };
+}
