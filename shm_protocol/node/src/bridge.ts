@@ -24,7 +24,6 @@ import { Poller } from "./poller";
 import { projectFolder } from "./project";
 import { type Accepted, Rendezvous } from "./rendezvous";
 import type { SessionCallOptions } from "./session";
-import type { SourceFile } from "./sources";
 import type { ValueStream } from "./streams";
 import type { Value } from "./value_types";
 import { Workers } from "./workers";
@@ -43,7 +42,7 @@ export interface ListenOptions {
    * The files of what is exposed, by its key, as paths or `file:` URLs: so that Python's `from node_side import utils` finds
    * that it runs here. Of a module in CommonJS (`import * as utils`, compiled) it is known without.
    */
-  files?: Readonly<Record<string, SourceFile>>;
+  files?: Readonly<Record<string, string | { readonly href: string }>>;
   /** The socket. Default: `node.sock` in `$SHM_POLYGLOT_DIR`. */
   path?: string;
   /** Which transports to accept. Default: `$SHM_POLYGLOT_TRANSPORT`, else `"auto"`, both. */
