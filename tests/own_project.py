@@ -36,14 +36,29 @@ GUNICORN: Final = (
 )
 
 NODE: Final = """
+const { existsSync } = require("node:fs");
 const { listen } = require("@shm-polyglot/protocol");
-const text = { shout: (text) => text.toUpperCase(), never: () => new Promise(() => undefined) };
-listen({ expose: { text } }).then((bridge) => {
+let bridge;
+// Calls a function, and cancels that once the file is there.
+async function giveUp(method, path) {
+  const controller = new AbortController();
+  const watching = setInterval(() => { if (existsSync(path)) controller.abort(); }, 2);
+  try {
+    return await bridge.call(method, [path], { signal: controller.signal });
+  } catch (error) {
+    return error.code;
+  } finally {
+    clearInterval(watching);
+  }
+}
+const text = { shout: (text) => text.toUpperCase(), never: () => new Promise(() => undefined), giveUp };
+listen({ expose: { text } }).then((listening) => {
+  bridge = listening;
   bridge.on("connect", ({ role }) => console.log(JSON.stringify({ role })));
   console.log(JSON.stringify({ role: "listener" }));
   require("node:readline").createInterface({ input: process.stdin }).on("line", (line) => {
     const [method, ...args] = JSON.parse(line);
-    bridge.call(method, args).then(
+    (method === "giveUp" ? giveUp(...args) : bridge.call(method, args)).then(
       (result) => console.log(JSON.stringify({ result })),
       (error) => console.log(JSON.stringify({ error: `${error.code ?? error.name}: ${error.message}` })),
     );

@@ -79,6 +79,45 @@ def test_a_wsgi_app_calls_typescript_and_typescript_calls_what_the_configuration
     assert "attached to Node over" in project.log()
 
 
+CANCELLED = """
+import time
+from pathlib import Path
+from shm_protocol import current_call
+from shm_protocol.gunicorn import bridge
+
+seen = []
+
+def wait_for_the_end(path):
+    call = current_call()
+    Path(path).touch()
+    while not call.cancelled:
+        time.sleep(0.001)
+    seen.append(path)
+
+def all_seen():
+    return seen
+
+def app(environ, start_response):
+    body = bridge().call("text.giveUp", "own.wait_for_the_end", environ["QUERY_STRING"]).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+def test_a_function_learns_that_typescript_has_cancelled_its_call_in_the_workers_thread_and_in_a_handlers(
+    project: OwnProject, tmp_path: Path
+) -> None:
+    project.write("app.py", CANCELLED)
+    project.write("gunicorn.conf.py", 'shm_expose = {"own": "app"}')
+    project.start_node()
+    project.start_gunicorn("app:app")
+    project.wait_attached()
+    by_itself, nested = str(tmp_path / "by_itself"), str(tmp_path / "nested")
+    assert project.call("giveUp", "own.wait_for_the_end", by_itself) == "Cancelled"
+    assert project.get(f"/?{nested}").body == b"Cancelled"
+    project.wait_until(lambda: sorted(project.call("own.all_seen")) == [by_itself, nested], "both have ended")
+
+
 def test_the_environment_exposes_where_no_file_does(project: OwnProject) -> None:
     project.start_node()
     project.start_gunicorn("app:app", SHM_POLYGLOT_EXPOSE="ml=myapp.ml, predict = myapp.ml:predict")

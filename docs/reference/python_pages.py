@@ -22,7 +22,7 @@ NOT_FOR_PROGRAMS: Final = (
     *(f"shm_protocol.{name}.__init__" for name in ("ConnectionInfo", "CurrentCall", "Peer", "Settings", "Stream")),
     "shm_protocol.*.after_fork_in_child",
     *(f"shm_protocol.Client.{name}" for name in ("close_idle", "dial_first", "discard", "release")),
-    *(f"shm_protocol.Connection.{name}" for name in ("abandon", "advance", "end_for", "give_up", "grant")),
+    *(f"shm_protocol.Connection.{name}" for name in ("abandon", "advance", "end_for", "give_up", "grant", "heed")),
     *(f"shm_protocol.Connection.{name}" for name in ("owner", "require_owner", "serve_until", "*_with")),
     "shm_protocol.gunicorn.BridgeWorker.*",
 )

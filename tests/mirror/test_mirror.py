@@ -237,8 +237,8 @@ def members_in_typescript(name: str) -> set[str]:
 def test_current_call_tells_the_same() -> None:
     python = {{"remaining": "remainingMs"}.get(name, name) for name in members_in_python("current_call", "CurrentCall")}
     node = members_in_typescript("CurrentCall")
-    # What is called back on: the bridge knows itself. Aborting is JavaScript's; Python's functions are not interrupted.
-    assert (python - node, node - python) == ({"connection"}, {"signal"})
+    # What is called back on: the bridge knows itself. JavaScript is told of a cancel by a signal; Python asks.
+    assert (python - node, node - python) == ({"connection", "cancelled"}, {"signal"})
 
 
 def test_clients_and_bridges_call_by_the_same_names() -> None:

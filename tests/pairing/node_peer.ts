@@ -6,6 +6,7 @@
  */
 
 import { EventEmitter, on } from "node:events";
+import { existsSync } from "node:fs";
 
 import { type Bridge, BridgeError, type CallOptions, currentCall, listen, type NotifyOptions, RemoteError, type StreamOptions, type Value } from "@shm-polyglot/protocol";
 
@@ -52,12 +53,33 @@ function whatWentWrong(error: unknown): Record<string, unknown> {
   return { code: (error as Error).name, message: (error as Error).message };
 }
 
+async function abortOnceThere(path: string, method: string, args: unknown[], isStream: boolean): Promise<unknown> {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const read = async (): Promise<unknown> => {
+    const items: unknown[] = [];
+    for await (const item of bridge.stream(method, args, { signal })) items.push(item);
+    return items;
+  };
+  const answer = isStream ? read() : bridge.call(method, args, { signal });
+  const watching = setInterval(() => { if (existsSync(path)) controller.abort(); }, 2);
+  try {
+    return { value: await answer };
+  } catch (error) {
+    return { error: whatWentWrong(error) };
+  } finally {
+    clearInterval(watching);
+  }
+}
+
 const never = new Promise<never>(() => undefined);
 const cancelled: string[] = [];
 const held: (() => void)[] = [];
 
 const functions = {
   echo: (value: unknown) => value,
+  /** A call made while serving, which is cancelled. */
+  abortNested: (path: string, method: string, args: unknown[]) => abortOnceThere(path, method, args, false),
   all: (...args: unknown[]) => args,
   *each(...args: unknown[]) { yield* args; },
   describe,
@@ -158,6 +180,8 @@ const driver = {
         return { error: whatWentWrong(error) };
       }
     }),
+  /** Cancel the call, or the stream, as soon as the function has made a file. */
+  abortOnceThere: (path: string, method: string, args: unknown[], isStream = false) => outsideOfTheCall(() => abortOnceThere(path, method, args, isStream)),
   /** The first `take` items of a stream, and then no more. */
   collect: (method: string, args: unknown[], take: number, credit: number, options: StreamOptions = {}) =>
     outsideOfTheCall(async () => {

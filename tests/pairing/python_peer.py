@@ -76,6 +76,23 @@ def begin_and_wait(path: str) -> None:
     pid_once_there(path)
 
 
+def until_cancelled(path: str, name: str) -> None:
+    """Tell by a file that this has begun, and note when nobody wants the answer any more."""
+    call = shm_protocol.current_call()
+    assert call is not None
+    Path(path).touch()
+    while not call.cancelled:
+        time.sleep(0.001)
+    noted.append(name)
+
+
+def items_until_cancelled(path: str, name: str) -> Iterator[int]:
+    """The same between two items of a stream."""
+    yield 1
+    until_cancelled(path, name)
+    yield 2
+
+
 def pid() -> int:
     """Which worker answers."""
     return os.getpid()
@@ -145,6 +162,7 @@ EXPOSED = (
     down,
     echo,
     fail,
+    items_until_cancelled,
     keywords,
     note,
     notes,
@@ -154,6 +172,7 @@ EXPOSED = (
     text,
     time_of_day,
     unsendable,
+    until_cancelled,
 )
 
 if __name__ == "__main__":

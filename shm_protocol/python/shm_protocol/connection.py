@@ -507,6 +507,21 @@ class Connection:
         """See forks.py."""
         self.link.end_in_child()
 
+    def heed(self) -> bool:
+        """Learn of a cancel that has arrived while a function runs; nothing else is started. False: the peer is gone.
+
+        In another thread than the owner nothing is read, and what the owner has read is known.
+        """
+        if self.closed or self.owner != get_ident():
+            return not self.closed
+        try:
+            return self.link.heed()
+        except BridgeError as error:
+            self.end_for(error)
+            if not link.ends(error):
+                raise
+            return False
+
     # What a stream needs of its connection. Whatever raises and is no answer to a call goes through end_for or abandon.
 
     def require_owner(self) -> None:

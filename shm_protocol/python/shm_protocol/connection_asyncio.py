@@ -276,6 +276,21 @@ class LoopConnection:
             # A task that a served function has begun may have forked, and comes back to the loop alone.
             self._loop.call_soon(self._serving.end_child)
 
+    def heed(self) -> bool:
+        """Learn of a cancel that has arrived while a function runs; nothing else is started. False: the peer is gone.
+
+        In another thread than the owner nothing is read, and what the owner has read is known.
+        """
+        if self.closed or self.owner != get_ident():
+            return not self.closed
+        try:
+            return self.link.heed()
+        except BridgeError as error:
+            self.end_for(error)
+            if not link.ends(error):
+                raise
+            return False
+
     # What would stop the loop. A served function may try each, by current_call().connection.
 
     def call(

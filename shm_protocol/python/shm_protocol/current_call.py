@@ -23,6 +23,7 @@ class Caller(Protocol):
     def path(self) -> Path: ...
     @property
     def closed(self) -> bool: ...
+    def heed(self) -> bool: ...
     def call(
         self,
         method: str,
@@ -108,6 +109,20 @@ class CurrentCall:
         """Seconds the caller will still wait, or None where it did not say. Not below 0."""
         deadline = self._request.deadline
         return None if deadline == math.inf else max(0.0, deadline - monotonic())
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the answer is still wanted: True once the caller has cancelled or given up, is gone, or its deadline
+        has passed. A function that takes long asks it now and then, and returns early.
+
+        Asking looks at what has arrived on the connection, which takes about a microsecond. In another thread than the
+        one that runs the function nothing is looked at: it is told what that one, or the event loop, has seen.
+        """
+        request = self._request
+        if request.cancelled or monotonic() >= request.deadline:
+            return True
+        # Afterwards, whoever uses the connection reads it.
+        return (request.running and not self.connection.heed()) or request.cancelled
 
 
 Served = tuple[Caller, ServedCall]

@@ -29,6 +29,10 @@ READ_AHEAD_WHILE_SERVING: Final = (256, 1024 * 1024)
 rest stays in the ring, unless something of ours waits for room or for an answer: then all is read, so that two full
 rings cannot block each other and no request keeps an answer from being seen."""
 
+READ_AHEAD_FOR_CANCEL: Final = (1024, 16 * 1024 * 1024)
+"""Requests and bytes of them behind which a cancel is still seen while a function runs that asks for it. What is more
+than these is left in the ring, as it is where no function asks."""
+
 POLL_NS: Final = 2_000
 """How long one poll looks for a message: as long as a look at the other descriptors would take."""
 
@@ -150,6 +154,21 @@ class Link:
         if self.session.waiting:
             return self.read_ahead()
         return self.read_ahead(*READ_AHEAD_WHILE_SERVING)
+
+    def heed(self) -> bool:
+        """Take what has arrived, so that it is known what has been cancelled; nothing is started. False: the peer is
+        gone, and wants nothing any more, whatever it had sent.
+        """
+        try:
+            # First: a ring does not tell.
+            self.transport.drain()
+            if self.session.waiting:
+                self.read_ahead()
+            else:
+                self.read_ahead(*READ_AHEAD_FOR_CANCEL)
+        except PeerGone:
+            return False
+        return True
 
     def is_ready(self) -> bool:
         """There is something to do without a look at the transport."""
