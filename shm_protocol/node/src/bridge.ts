@@ -39,10 +39,10 @@ export interface ListenOptions {
    */
   expose?: Exposables;
   /**
-   * The files of what is exposed, by its key, as paths or `file:` URLs: so that Python's `from node_side import utils` finds
+   * The files of what is exposed, by its key, as paths or `file:` URLs in text: so that Python's `from node_side import utils` finds
    * that it runs here. Of a module in CommonJS (`import * as utils`, compiled) it is known without.
    */
-  files?: Readonly<Record<string, string | { readonly href: string }>>;
+  files?: Readonly<Record<string, string>>;
   /** The socket. Default: `node.sock` in `$SHM_POLYGLOT_DIR`. */
   path?: string;
   /** Which transports to accept. Default: `$SHM_POLYGLOT_TRANSPORT`, else `"auto"`, both. */

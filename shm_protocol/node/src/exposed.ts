@@ -6,7 +6,7 @@
 import { type Entry, type Exposables, type ExposedFunction, functionsOf } from "./exposables";
 import { isMethodName, MAX_EXPOSED } from "./frames";
 import { checkIsObject } from "./options";
-import { fileOf, pathOf, type Source, type SourceFile, sourceOf } from "./sources";
+import { fileOf, pathOf, type Source, sourceOf } from "./sources";
 
 /** What begins so is the library's own. */
 const BUILT_IN = "shm_polyglot.";
@@ -45,10 +45,10 @@ export class Exposed {
   }
 
   /** Say which files stand behind keys. @throws TypeError for one that is not exposed, and a file that is not there. */
-  nameFiles(files: Readonly<Record<string, SourceFile>>): void {
+  nameFiles(files: Readonly<Record<string, string>>): void {
     for (const [key, given] of Object.entries(files)) {
       const file = pathOf(given);
-      if (file === undefined) throw new TypeError(`files: ${key}: there is no file ${typeof given === "string" ? given : given.href}`);
+      if (file === undefined) throw new TypeError(`files: ${key}: there is no file ${given}`);
       if (!this.modules.has(key)) throw new TypeError(`files: ${key} is not exposed`);
       this.files.set(key, file);
     }

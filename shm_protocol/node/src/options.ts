@@ -11,7 +11,6 @@ import { MAX_CREDIT } from "./frames";
 import type { TransportKind } from "./connection_info";
 import type { Logger } from "./log";
 import { MAX_NAME_CHARACTERS } from "./handshake";
-import type { SourceFile } from "./sources";
 import { textOf } from "./thrown";
 import { isPlainObject } from "./values";
 
@@ -113,7 +112,7 @@ export interface AskedToListen {
   readonly log: Logger | undefined;
   /** Checked where it is exposed. */
   readonly expose: Exposables | undefined;
-  readonly files: Readonly<Record<string, SourceFile>> | undefined;
+  readonly files: Readonly<Record<string, string>> | undefined;
 }
 
 /** The options of `listen`, each read once. @throws TypeError, RangeError */
@@ -130,11 +129,10 @@ export function readListenOptions(options: unknown): AskedToListen {
   return { path, transport, name, maxMessage, maxConnections, log, expose: expose as Exposables | undefined, files };
 }
 
-function checkFiles(files: unknown): asserts files is Readonly<Record<string, SourceFile>> {
+function checkFiles(files: unknown): asserts files is Readonly<Record<string, string>> {
   checkIsObject("files", files);
   for (const [key, file] of Object.entries(files) as [string, unknown][]) {
-    const isUrl = typeof file === "object" && file !== null && typeof (file as { href?: unknown }).href === "string";
-    if (typeof file !== "string" && !isUrl) throw wrongType(`files: ${key}`, file, "a path or a file: URL");
+    if (typeof file !== "string") throw wrongType(`files: ${key}`, file, "a path or a file: URL");
   }
 }
 

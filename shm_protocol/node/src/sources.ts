@@ -6,9 +6,6 @@ import { fileURLToPath } from "node:url";
 
 import { projectFolder } from "./project";
 
-/** A file: URL as `import.meta.resolve` gives it, or a URL object, or a path. */
-export type SourceFile = string | { readonly href: string };
-
 /** What is told of a module. Both paths are real; `project` is the one from this side's project folder, where it lies in it. */
 export interface Source {
   key: string;
@@ -16,11 +13,10 @@ export interface Source {
   project: string | null;
 }
 
-/** The real path of a file that somebody has named; undefined where there is none. */
-export function pathOf(given: SourceFile): string | undefined {
+/** The real path of a file, of which that or its URL is given; undefined where there is none. */
+export function pathOf(given: string): string | undefined {
   try {
-    const text = typeof given === "string" ? given : given.href;
-    return realpathSync(text.startsWith("file:") ? fileURLToPath(text) : text);
+    return realpathSync(given.startsWith("file:") ? fileURLToPath(given) : given);
   } catch {
     return undefined;
   }

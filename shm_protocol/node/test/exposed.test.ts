@@ -57,7 +57,7 @@ suite("what is exposed", () => {
     exposed.add({ sample, parts: { ...sample } });
     const file = require.resolve("./sample_module");
     assert.deepEqual(exposed.sources().map((source) => [source.key, source.file]), [["sample", file]]);
-    exposed.nameFiles({ parts: pathToFileURL(file) });
+    exposed.nameFiles({ parts: pathToFileURL(file).href });
     const [, parts] = exposed.sources();
     assert.equal(parts?.file, file);
     assert.ok(parts.project === null || file.endsWith(`/${parts.project}`));
