@@ -21,9 +21,15 @@ NOT_FOR_PROGRAMS: Final = (
     *(f"shm_protocol.{name}.__init__" for name in ("AsyncClient", "Client", "ClientStream", "Connection")),
     *(f"shm_protocol.{name}.__init__" for name in ("ConnectionInfo", "CurrentCall", "Peer", "Settings", "Stream")),
     "shm_protocol.*.after_fork_in_child",
-    *(f"shm_protocol.Client.{name}" for name in ("close_idle", "dial_first", "discard", "release")),
+    *(f"shm_protocol.Client.{name}" for name in ("call_with", "close_idle", "dial_first", "discard", "is_mine")),
+    *(f"shm_protocol.Client.{name}" for name in ("keeps_no_more", "leased", "release", "stirred", "stream_on", "take")),
+    "shm_protocol.AsyncClient.call_with",
+    "shm_protocol.Callback.__init__",
+    "shm_protocol.Handle.__init__",
     *(f"shm_protocol.Connection.{name}" for name in ("abandon", "advance", "end_for", "give_up", "grant", "heed")),
-    *(f"shm_protocol.Connection.{name}" for name in ("owner", "require_owner", "serve_until", "*_with")),
+    *(f"shm_protocol.Connection.{name}" for name in ("lend_through", "owner", "require_owner", "serve_until")),
+    "shm_protocol.Connection.*_with",
+    "shm_protocol.Connection.*_reference*",
     "shm_protocol.gunicorn.BridgeWorker.*",
 )
 """What the library itself, or gunicorn, calls of a public class: no part of the reference."""

@@ -51,6 +51,8 @@ export default {
   plugin: [nameByHeading, linkToReferences],
   treatWarningsAsErrors: true,
   validation: { notDocumented: true },
+  // Of a type that is made: what it is for stands with its name.
+  intentionallyNotDocumented: ["@shm-polyglot/protocol.Disposing.__type.dispose"],
   highlightLanguages: ["bash", "console", "diff", "html", "ini", "javascript", "json", "python", "sh", "text", "toml", "typescript", "yaml"],
   excludeInternal: true,
   disableSources: true,

@@ -47,6 +47,7 @@ ROOMS_OF_PYTHON = {
     "loading": "of a TypeScript file",
     "node_command": "Python runs Node",
     "node_package": "Python runs Node's scripts",
+    "pooled_references": "see client: a thread waits for the one connection that something came by",
     "routes": "where a TypeScript file runs",
     "serving_asyncio": "see client_asyncio",
     "transports/segment_names": "the dialer makes the segment",
@@ -110,6 +111,7 @@ NAMES_OF_PYTHON = {
 }
 NAMES_OF_NODE = {
     "Bridge": "accepts: Client, Connection",
+    "isHandle": "isinstance(value, Handle)",
     "listen": "accepts: connect(), attach(), serve()",
 }
 
@@ -121,6 +123,7 @@ LIMITS_OF_PYTHON = {
     "MAX_NOTES": "of a traceback",
     "MAX_ID": "Number.MAX_SAFE_INTEGER",
     "MAX_INT": "an int has no limit of its own",
+    "MAX_REFERENCE_ID": "as MAX_ID",
     "MAX_QUEUED": "whoever blocks has a queue",
     "MAX_READ_AHEAD": "whoever blocks reads ahead",
     "MAX_SERVE_READY": "whoever has a loop of his own calls it",
@@ -247,7 +250,9 @@ def test_clients_and_bridges_call_by_the_same_names() -> None:
     # The side that accepts knows its workers, and where it listens.
     assert node - python == {"path", "listen", "workers", "leastBusyWorker", "functions"}
     # One client has one transport; the rest is for its streams, connections and forks, and no user's.
-    assert python - node == {"transport", "afterForkInChild", "closeIdle", "dialFirst", "discard", "release"}
+    of_pool = {"afterForkInChild", "closeIdle", "dialFirst", "discard", "release"}
+    of_pool |= {"isMine", "keepsNoMore", "leased", "stirred", "take"}
+    assert python - node == {"transport", "callWith", "streamOn"} | of_pool
 
 
 def test_remote_errors_are_made_of_the_same_in_the_same_order() -> None:

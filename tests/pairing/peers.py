@@ -24,10 +24,18 @@ HANG_S = 200.0
 class Pair:
     """A Node process that listens, and any number of Python workers attached to it.
 
-    transport: of both sides. environment: more settings for both. max_message: Node's, in bytes.
+    transport: of both sides. environment: more settings for both. max_message: Node's, in bytes. programs: Node's and
+    the workers'.
     """
 
-    def __init__(self, transport: str, environment: dict[str, str] | None = None, max_message: int = 0) -> None:
+    def __init__(
+        self,
+        transport: str,
+        environment: dict[str, str] | None = None,
+        max_message: int = 0,
+        programs: tuple[str, str] = ("node_peer.ts", "python_peer.py"),
+    ) -> None:
+        self.programs = programs
         self.transport = transport
         self.directory = Path(tempfile.mkdtemp(prefix="shmp-"))
         self.path = self.directory / "run" / "node.sock"
@@ -61,7 +69,7 @@ class Pair:
     def add_worker(self) -> subprocess.Popen[bytes]:
         """Start a Python worker and wait until Node knows it."""
         before = self.count_workers()
-        command = [sys.executable, str(HERE / "python_peer.py"), f"worker {len(self.workers)}"]
+        command = [sys.executable, str(HERE / self.programs[1]), f"worker {len(self.workers)}"]
         with self._log() as log:
             worker = subprocess.Popen(command, cwd=ROOT, env=self.environment, stderr=log)
         self.workers.append(worker)
@@ -107,7 +115,7 @@ class Pair:
         shutil.rmtree(self.directory)
 
     def _start_node(self) -> subprocess.Popen[bytes]:
-        command = ["node", "-r", "ts-node/register", str(HERE / "node_peer.ts"), str(self.max_message)]
+        command = ["node", "-r", "ts-node/register", str(HERE / self.programs[0]), str(self.max_message)]
         with self._log() as log:
             node = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=log)
         assert node.stdout is not None

@@ -73,6 +73,11 @@ export interface CallOptions {
    */
   kwargs?: Readonly<Record<string, unknown>>;
   /**
+   * Take a {@link Handle} where the result is an object that is no value, and a {@link Callback} where it is a function: they stay
+   * on the other side until they are released. Default: false, and such a result is an EncodeError.
+   */
+  handles?: boolean;
+  /**
    * Running it twice does no harm: where its worker goes away before it has answered, the call is made once more, at
    * another worker and within the same time. Default: false, and a call that may have run is never made again.
    */

@@ -6,6 +6,7 @@
 import type { Signal } from "./abort_signal";
 import { beingServed, type CurrentCall, newContext } from "./current_call";
 import { type BridgeError, CallTimeout, Cancelled, type ErrorMap } from "./errors";
+import type { Entry } from "./exposables";
 import type { Meta } from "./meta";
 import type { Value } from "./value_types";
 
@@ -42,6 +43,8 @@ export interface AnsweringSession {
   finish(call: ServedCall): void;
   /** Answer with a result. @throws EncodeError, MessageTooLarge, and whatever the result throws when it is looked at. */
   respond(call: ServedCall, result: unknown): void;
+  /** What a request of that name runs, if that has been lent to the peer. @throws Released, UnknownMethod */
+  lent(method: string): Entry | undefined;
   /** Answer with an error, cut to what fits. Never throws. */
   respondError(call: ServedCall, error: ErrorMap): void;
   /** Send an item of a stream. @throws as `respond`. */

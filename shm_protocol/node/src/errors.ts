@@ -99,6 +99,14 @@ export class VersionMismatch extends ProtocolError {
   override readonly code = "VersionMismatch";
 }
 
+/**
+ * The function or object of the peer's has been released: the call that the function was given to has ended and it was not held, or
+ * it was let go of. The call was not made.
+ */
+export class Released extends BridgeError {
+  override readonly code = "Released";
+}
+
 /** The connection or bridge was used after `close()`. */
 export class ConnectionClosed extends BridgeError {
   override readonly code = "ConnectionClosed";
@@ -118,6 +126,7 @@ const SIMPLE_ERRORS: Readonly<Record<string, SimpleError>> = {
   Cancelled,
   ProtocolError,
   VersionMismatch,
+  Released,
   ConnectionClosed,
 };
 

@@ -79,7 +79,7 @@ function membersOf(key: string, exported: [string, unknown][]): [string, Entry][
 }
 
 /** What is nearest under each name, from the object up its classes but the built-in ones, without running a getter. */
-function methodsOf(key: string, object: object): Map<string, unknown> {
+export function methodsOf(key: string, object: object): Map<string, unknown> {
   const found = new Map<string, unknown>();
   let classes = 0;
   for (let holder: object | null = object; holder !== null; holder = Object.getPrototypeOf(holder) as object | null) {
@@ -138,7 +138,7 @@ function bindingsOf(key: string, module: object): [string, unknown][] {
  * A class cannot be called. Its `prototype` cannot be replaced, a function's can; in a frozen object neither can, and one
  * with methods is then taken for a class.
  */
-function isClass(callable: object): boolean {
+export function isClass(callable: object): boolean {
   if (types.isGeneratorFunction(callable)) return false;
   const property = Object.getOwnPropertyDescriptor(callable, "prototype");
   if (property === undefined || property.writable !== false) return false;

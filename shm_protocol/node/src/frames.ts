@@ -15,12 +15,16 @@ export const ITEM = 4;
 export const CREDIT = 5;
 export const LEAVE = 6;
 export const EXPOSE = 7;
+export const RELEASE = 8;
+export const HOLD = 9;
 
 export const MAX_METHOD_BYTES = 256;
 export const MAX_CHAIN = 32;
 export const MAX_CREDIT = 65_536;
 /** Functions that one side exposes. */
 export const MAX_EXPOSED = 65_536;
+/** Functions and objects of one side that the peer has. */
+export const MAX_REFERENCES = 65_536;
 
 /** Takes the frames that {@link readFrame} reads. A method each, so that no frame object is made on the way. */
 export interface FrameSink {
@@ -33,6 +37,8 @@ export interface FrameSink {
   onCredit(id: number, items: number): void;
   onLeave(): void;
   onExpose(names: string[]): void;
+  onRelease(ids: number[]): void;
+  onHold(ids: number[]): void;
 }
 
 /**
@@ -115,6 +121,20 @@ export function readFrame(decoder: Decoder, sink: FrameSink): void {
       sink.onExpose(names);
       return;
     }
+    case RELEASE: {
+      checkLength(length, 2, 2, "release");
+      const ids = readIds(decoder, "release");
+      decoder.finish();
+      sink.onRelease(ids);
+      return;
+    }
+    case HOLD: {
+      checkLength(length, 2, 2, "hold");
+      const ids = readIds(decoder, "hold");
+      decoder.finish();
+      sink.onHold(ids);
+      return;
+    }
     default:
       throw new ProtocolError("a frame of an unknown type");
   }
@@ -146,6 +166,18 @@ function readArgs(decoder: Decoder, frame: string): Value[] {
   return decoder.items(length, 1);
 }
 
+function readIds(decoder: Decoder, frame: string): number[] {
+  const length = decoder.arrayLength();
+  if (length < 0 || length > MAX_REFERENCES) throw new ProtocolError(`a ${frame} whose ids are not an array of at most ${MAX_REFERENCES}`);
+  const ids: number[] = [];
+  for (let index = 0; index < length; index++) {
+    const id = decoder.unsigned(2);
+    if (id < 1) throw new ProtocolError(`a ${frame} with an id that is not an integer from 1 to 2^53 - 1`);
+    ids.push(id);
+  }
+  return ids;
+}
+
 function readNames(decoder: Decoder): string[] {
   const length = decoder.arrayLength();
   if (length < 0 || length > MAX_EXPOSED) throw new ProtocolError(`an expose whose names are not an array of at most ${MAX_EXPOSED}`);
@@ -169,6 +201,7 @@ function readMeta(decoder: Decoder, frame: string): Meta {
   let credit: number | undefined;
   let within: number | undefined;
   let kwargs: Value | undefined;
+  let handles: Value | undefined;
   for (let index = 0; index < entries; index++) {
     switch (decoder.key()) {
       case "deadline_ms":
@@ -189,6 +222,9 @@ function readMeta(decoder: Decoder, frame: string): Meta {
         break;
       case "kwargs":
         kwargs = decoder.value(2);
+        break;
+      case "handles":
+        handles = decoder.value(2);
         break;
       default:
         decoder.value(2);
@@ -225,6 +261,10 @@ function readMeta(decoder: Decoder, frame: string): Meta {
   if (kwargs !== undefined) {
     if (!isRecord(kwargs)) throw new ProtocolError(`a ${frame} whose kwargs is not a map whose keys are strings`);
     meta.kwargs = kwargs;
+  }
+  if (handles !== undefined) {
+    if (typeof handles !== "boolean") throw new ProtocolError(`a ${frame} whose handles is not true or false`);
+    meta.handles = handles;
   }
   return meta;
 }
@@ -331,6 +371,7 @@ function encodeMeta(encoder: Encoder, meta: Meta): void {
   if (meta.stream !== undefined) map["stream"] = meta.stream;
   if (meta.within !== undefined) map["within"] = meta.within;
   if (meta.kwargs !== undefined) map["kwargs"] = meta.kwargs;
+  if (meta.handles !== undefined) map["handles"] = meta.handles;
   try {
     // The fields go by their own names, so it is "kwargs.locale" that cannot be encoded; and they are none of the caller's levels.
     encoder.value(map, -2);
@@ -451,4 +492,20 @@ export function encodeExpose(encoder: Encoder, names: readonly string[]): void {
   encoder.number(EXPOSE);
   encoder.arrayHeader(names.length);
   for (const name of names) encoder.string(name);
+}
+
+export function encodeRelease(encoder: Encoder, ids: readonly number[]): void {
+  encodeIds(encoder, RELEASE, ids);
+}
+
+export function encodeHold(encoder: Encoder, ids: readonly number[]): void {
+  encodeIds(encoder, HOLD, ids);
+}
+
+function encodeIds(encoder: Encoder, type: number, ids: readonly number[]): void {
+  encoder.begin(Number.MAX_SAFE_INTEGER);
+  encoder.arrayHeader(2);
+  encoder.number(type);
+  encoder.arrayHeader(ids.length);
+  for (const id of ids) encoder.number(id);
 }

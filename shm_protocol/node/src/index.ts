@@ -32,11 +32,13 @@ export {
   PeerGone,
   PeerUnavailable,
   ProtocolError,
+  Released,
   RemoteError,
   UnknownMethod,
   VersionMismatch,
 } from "./errors";
 export type { Exposable, Exposables, ExposedFunction } from "./exposables";
 export type { LogFields, Logger } from "./log";
+export { type Callback, type CallbackMembers, type DisposedBy, type Disposing, type Handle, type HandleMembers, isHandle, type RemoteMethod } from "./references";
 export type { ValueStream } from "./streams";
 export { type Key, NdArray, type NumberArray, type Value } from "./value_types";

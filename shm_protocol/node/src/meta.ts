@@ -12,4 +12,6 @@ export interface Meta {
   within?: number | undefined;
   /** Keyword arguments. Those of a request that has come are a plain object of values. */
   kwargs?: Readonly<Record<string, unknown>> | undefined;
+  /** The caller takes a reference where the result, or an item, is no value. */
+  handles?: boolean | undefined;
 }

@@ -10,6 +10,8 @@ interface Asked {
   readonly timeoutMs?: number | undefined;
   readonly traceparent?: string | undefined;
   readonly kwargs?: Meta["kwargs"];
+  /** The caller takes a reference where the result is no value. */
+  readonly handles?: boolean | undefined;
 }
 
 /**
@@ -27,15 +29,15 @@ export function makeMeta(
   const timeoutMs = asked.timeoutMs ?? defaultTimeoutMs;
   if (current === undefined) {
     // Unasked-for values are not sent: most calls have no meta at all.
-    const isBare = asked.timeoutMs === undefined && asked.traceparent === undefined && asked.kwargs === undefined;
-    return { meta: isBare ? undefined : metaOf(asked.timeoutMs, asked.traceparent, asked.kwargs), timeoutMs };
+    const isBare = asked.timeoutMs === undefined && asked.traceparent === undefined && asked.kwargs === undefined && asked.handles !== true;
+    return { meta: isBare ? undefined : metaOf(asked, asked.timeoutMs, asked.traceparent), timeoutMs };
   }
   const chain = [...current.chain, current.method];
   if (chain.length >= MAX_CHAIN) throw tooDeep(chain, method);
   const left = current.remainingMs ?? Infinity;
   if (left === 0) throw new CallTimeout(`${method}: the deadline of ${current.method}, which calls it, has passed`);
   const isSooner = left < timeoutMs;
-  const meta = metaOf(isSooner ? left : asked.timeoutMs, asked.traceparent ?? current.traceparent, asked.kwargs);
+  const meta = metaOf(asked, isSooner ? left : asked.timeoutMs, asked.traceparent ?? current.traceparent);
   meta.chain = chain;
   const around = current.nearest(session);
   if (around !== undefined) meta.within = around.id;
@@ -47,10 +49,11 @@ export function tooDeep(chain: readonly string[], method: string): CallTooDeep {
   return new CallTooDeep(`more than ${MAX_CHAIN} nested calls: ${[...chain, method].join(" -> ")}`);
 }
 
-function metaOf(deadlineMs: number | undefined, traceparent: string | undefined, kwargs: Meta["kwargs"]): Meta {
+function metaOf(asked: Asked, deadlineMs: number | undefined, traceparent: string | undefined): Meta {
   const meta: Meta = {};
+  if (asked.handles === true) meta.handles = true;
   if (deadlineMs !== undefined) meta.deadlineMs = deadlineMs;
   if (traceparent !== undefined) meta.traceparent = traceparent;
-  if (kwargs !== undefined) meta.kwargs = kwargs;
+  if (asked.kwargs !== undefined) meta.kwargs = asked.kwargs;
   return meta;
 }

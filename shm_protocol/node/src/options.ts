@@ -67,6 +67,7 @@ export interface Asked {
   readonly credit: number | undefined;
   /** Of the caller's properties those that are there; undefined where there is none. */
   readonly kwargs: Readonly<Record<string, unknown>> | undefined;
+  readonly handles: boolean | undefined;
   /** Not checked. */
   readonly connection: unknown;
 }
@@ -78,6 +79,7 @@ const NOTHING_ASKED: Asked = {
   idempotent: undefined,
   credit: undefined,
   kwargs: undefined,
+  handles: undefined,
   connection: undefined,
 };
 
@@ -85,13 +87,14 @@ const NOTHING_ASKED: Asked = {
 export function readCallOptions(options: unknown): Asked {
   if (options === undefined) return NOTHING_ASKED;
   checkIsObject("options", options);
-  const { timeoutMs, signal, traceparent, idempotent, credit, kwargs, connection } = options as { [Option in keyof Asked]?: unknown };
+  const { timeoutMs, signal, traceparent, idempotent, credit, kwargs, handles, connection } = options as { [Option in keyof Asked]?: unknown };
   if (timeoutMs !== undefined) checkTimeout("timeoutMs", timeoutMs);
   if (signal !== undefined && !isSignal(signal)) throw wrongType("signal", signal, "an AbortSignal");
   if (traceparent !== undefined) checkString("traceparent", traceparent);
   if (idempotent !== undefined && typeof idempotent !== "boolean") throw wrongType("idempotent", idempotent, "true or false");
   if (credit !== undefined) checkCredit(credit);
-  return { timeoutMs, signal, traceparent, idempotent, credit, kwargs: kwargs === undefined ? undefined : readKwargs(kwargs), connection };
+  if (handles !== undefined && typeof handles !== "boolean") throw wrongType("handles", handles, "true or false");
+  return { timeoutMs, signal, traceparent, idempotent, credit, kwargs: kwargs === undefined ? undefined : readKwargs(kwargs), handles, connection };
 }
 
 /** Keyword arguments, each read once; one that is undefined is not given. @throws TypeError, and what a getter throws */

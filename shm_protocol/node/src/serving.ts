@@ -33,11 +33,24 @@ export class Serving implements CallTaker {
   onCall(call: ServedCall, args: Value[]): void {
     const entry = this.options.exposed.get(call.method);
     if (entry === undefined) {
-      call.session.respondError(call, ownErrorToMap(new UnknownMethod(`${call.method}: nothing of that name is exposed`)));
+      this.onOtherCall(call, args);
       return;
     }
     this.served++;
     call.run(this.serve, call, entry, args);
+  }
+
+  /** Of what is not exposed: it may have been lent. */
+  private onOtherCall(call: ServedCall, args: Value[]): void {
+    try {
+      const entry = call.session.lent(call.method);
+      if (entry === undefined) throw new UnknownMethod(`${call.method}: nothing of that name is exposed`);
+      this.served++;
+      call.run(this.serve, call, entry, args);
+    } catch (error) {
+      // Nothing of a function's own: what it throws goes to its caller.
+      call.session.respondError(call, isBridgeError(error) ? ownErrorToMap(error) : errorToMap(error));
+    }
   }
 
   onNotification(call: ServedCall, args: Value[]): void {

@@ -4,7 +4,7 @@
  * the peer asks for goes to `calls`, and time comes from `now`.
  */
 
-import { type AnsweringSession, type PendingCall, ServedCall } from "./calls";
+import { type AnsweringSession, callBeingServed, type PendingCall, ServedCall } from "./calls";
 import {
   type BridgeError,
   Busy,
@@ -19,14 +19,17 @@ import {
   ownErrorToMap,
   PeerGone,
   ProtocolError,
+  Released,
 } from "./errors";
 import {
   encodeCancel,
   encodeCredit,
   encodeErrorResponse,
+  encodeHold,
   encodeItem,
   encodeLeave,
   encodeNotification,
+  encodeRelease,
   encodeRequest,
   encodeResponse,
   type FrameSink,
@@ -37,12 +40,16 @@ import {
   renumberRequest,
 } from "./frames";
 import { PROTOCOL_MAJOR } from "./handshake";
+import type { Entry } from "./exposables";
+import { Lending, type LendingSession } from "./lending";
 import type { Meta } from "./meta";
-import { tooDeep } from "./nesting";
+import { makeMeta, tooDeep } from "./nesting";
+import { DEFAULT_CREDIT, DEFAULT_TIMEOUT_MS } from "./options";
+import type { ReferenceCallOptions, Remote } from "./references";
 import { ValueStream } from "./streams";
 import { read } from "./thrown";
 import type { Value } from "./value_types";
-import { acquireEncoder, Decoder, type Encoder, releaseEncoder } from "./values";
+import { acquireEncoder, Decoder, type Encoder, type Reference, releaseEncoder } from "./values";
 
 /** Calls outstanding on one connection, in one direction. */
 export const MAX_OUTSTANDING = 1024;
@@ -96,7 +103,7 @@ export interface SessionCallOptions {
   madeIn?: ServedCall | undefined;
 }
 
-export class Session implements FrameSink, AnsweringSession {
+export class Session implements FrameSink, AnsweringSession, LendingSession {
   /** Answers that came after the caller had given up. */
   lateAnswers = 0;
   readonly now: () => number;
@@ -108,7 +115,13 @@ export class Session implements FrameSink, AnsweringSession {
   private readonly peer: string;
   private readonly peerMinor: number;
   private readonly maxMessage: number;
-  private readonly decoder = new Decoder();
+  /** What each side has of the other's. */
+  readonly lending: Lending;
+  private readonly decoder: Decoder;
+  /** Of the calls that functions have been lent for: which. */
+  private readonly lentFor = new Map<number, readonly number[]>();
+  /** Of the calls of the peer's that have functions among their arguments: the references to these. */
+  private readonly borrowedFor = new Map<ServedCall, readonly Remote[]>();
 
   private lastId = 0;
   private readonly pending = new Map<number, PendingCall>();
@@ -138,6 +151,8 @@ export class Session implements FrameSink, AnsweringSession {
     this.now = options.now;
     this.notifyLeave = options.onLeave;
     this.notifyExpose = options.onExpose;
+    this.lending = new Lending(this, options.peerMinor);
+    this.decoder = new Decoder(this.lending.resolve);
   }
 
   /** Calls made that have no answer yet. */
@@ -219,12 +234,14 @@ export class Session implements FrameSink, AnsweringSession {
 
   private request(call: PendingCall, args: readonly unknown[], meta: Meta | undefined, signal: AbortSignal | undefined): number {
     let id = this.lastId + 1;
-    const encoder = acquireEncoder();
+    let lent: readonly number[] | undefined;
+    const encoder = acquireEncoder(this.lending);
     try {
       try {
         encodeRequest(encoder, this.maxMessage, id, call.method, args, meta);
       } catch (error) {
-        throw named(error, call.method);
+        // Only then: most calls have no functions among their arguments, and do not pay for those that have.
+        lent = this.encodeLending(encoder, id, call.method, args, meta, error);
       }
       // Before it has an id: this runs the code of a signal that is not the engine's.
       const watched = signal && this.listen(call, signal);
@@ -235,13 +252,59 @@ export class Session implements FrameSink, AnsweringSession {
       }
       this.lastId = id;
       this.pending.set(id, call);
+      if (lent !== undefined) this.lentFor.set(id, lent);
+      lent = undefined;
       if (watched !== undefined) watched.id = id;
       if (call.deadline < this.wakesAt) this.wakeAt(call.deadline);
       this.output.send(encoder.buffer, encoder.position);
     } finally {
       releaseEncoder(encoder);
+      if (lent !== undefined) this.lending.takeBack(lent);
     }
     return id;
+  }
+
+  /** Encode a request that could not be encoded as it is, with references for its functions. @throws as encodeRequest */
+  private encodeLending(
+    encoder: Encoder, id: number, method: string, args: readonly unknown[], meta: Meta | undefined, failed: unknown,
+  ): readonly number[] {
+    let ids: readonly number[] = [];
+    try {
+      const lent = isBridgeError(failed, EncodeError) ? this.lending.lendArguments(args, meta) : undefined;
+      if (lent === undefined) throw failed;
+      ids = lent.ids;
+      encodeRequest(encoder, this.maxMessage, id, method, lent.args, lent.meta);
+      return ids;
+    } catch (error) {
+      this.lending.takeBack(ids);
+      throw named(error, method);
+    }
+  }
+
+  // ---- calls to what the peer has lent
+
+  callFor(method: string, args: readonly unknown[], options: ReferenceCallOptions): Promise<Value> {
+    const how = this.howFor(method, options, DEFAULT_TIMEOUT_MS);
+    return this.call(method, args, how);
+  }
+
+  streamFor(method: string, args: readonly unknown[], options: ReferenceCallOptions): ValueStream {
+    const how = this.howFor(method, options, Infinity);
+    return this.stream(method, args, options.credit ?? DEFAULT_CREDIT, how);
+  }
+
+  private howFor(method: string, options: ReferenceCallOptions, defaultTimeoutMs: number): SessionCallOptions {
+    const madeIn = callBeingServed();
+    const { meta, timeoutMs } = makeMeta(madeIn, this, method, options, defaultTimeoutMs);
+    return { timeoutMs, signal: options.signal, madeIn, meta };
+  }
+
+  sendHold(ids: readonly number[]): void {
+    this.sendSmall((encoder) => { encodeHold(encoder, ids); });
+  }
+
+  sendRelease(ids: readonly number[]): void {
+    this.sendSmall((encoder) => { encodeRelease(encoder, ids); });
   }
 
   /**
@@ -284,8 +347,16 @@ export class Session implements FrameSink, AnsweringSession {
     const call = this.pending.get(id);
     if (call === undefined) return undefined;
     this.pending.delete(id);
+    if (this.lentFor.size > 0) this.takeBackFor(id);
     if (call.detach !== undefined) call.detach();
     return call;
+  }
+
+  private takeBackFor(id: number): void {
+    const lent = this.lentFor.get(id);
+    if (lent === undefined) return;
+    this.lentFor.delete(id);
+    this.lending.takeBack(lent);
   }
 
   private grant(id: number, items: number): void {
@@ -321,13 +392,17 @@ export class Session implements FrameSink, AnsweringSession {
   receive(buffer: Buffer<ArrayBuffer>, start: number, end: number, owned = false): void {
     this.decoder.begin(buffer, start, end, owned);
     readFrame(this.decoder, this);
+    // Nobody has got them, such as those of an answer that came late.
+    if (this.lending.hasArrived) for (const remote of this.lending.takeArrived().remotes) this.lending.letGo(remote);
     // After readFrame: what it called may have received nothing else, because only the transport receives.
     if (owned) this.decoder.forget();
   }
 
   onResponse(id: number, result: Value): void {
     const call = this.settle(id, false);
-    call?.succeed(result);
+    if (call === undefined || !this.lending.hasArrived) call?.succeed(result);
+    else if (this.keepsArrived()) call.succeed(result);
+    else call.fail(staleResult(call.method));
   }
 
   onErrorResponse(id: number, error: ErrorMap): void {
@@ -342,7 +417,19 @@ export class Session implements FrameSink, AnsweringSession {
       return;
     }
     if (call.takeItem === null) throw new ProtocolError(`an item for call ${id} of ${call.method}, which is not a stream`);
+    if (this.lending.hasArrived && !this.keepsArrived()) {
+      this.abandon(id);
+      call.fail(staleResult(call.method));
+      return;
+    }
     call.takeItem(value);
+  }
+
+  /** What has come by an answer is its caller's. False: something is missing in it, which came back and has been released here. */
+  private keepsArrived(): boolean {
+    const { remotes, isStale } = this.lending.takeArrived();
+    this.lending.keep(remotes);
+    return !isStale;
   }
 
   private settle(id: number, failed: boolean): PendingCall | undefined {
@@ -367,6 +454,14 @@ export class Session implements FrameSink, AnsweringSession {
     // Nobody is left to take the answer.
     if (this.peerEnded) return;
     const call = new ServedCall(this, id, method, meta, this.parentOf(meta));
+    if (this.lending.hasArrived) {
+      const { remotes, isStale } = this.lending.takeArrived();
+      if (remotes.length > 0) this.borrowedFor.set(call, remotes);
+      if (isStale) {
+        this.respondError(call, ownErrorToMap(new Released(`${method}: args: a function or an object among them has been released`)));
+        return;
+      }
+    }
     if (this.beingServed >= MAX_OUTSTANDING || this.output.congested) {
       this.respondError(call, ownErrorToMap(new Busy(`${method}: ${this.beingServed} calls are being served already`)));
     } else if (meta?.chain?.length === MAX_CHAIN) {
@@ -377,6 +472,12 @@ export class Session implements FrameSink, AnsweringSession {
   }
 
   onNotification(method: string, args: Value[], meta: Meta | undefined): void {
+    if (this.lending.hasArrived) {
+      const { remotes } = this.lending.takeArrived();
+      if (remotes.length > 0) throw new ProtocolError(`a notification of ${method} with a function or an object`);
+      this.calls.onDropped(method, "a function or an object among its arguments has been released");
+      return;
+    }
     if (meta?.chain?.length === MAX_CHAIN) {
       this.calls.onDropped(method, tooDeep(meta.chain, method).message);
     } else if (this.beingServed >= MAX_OUTSTANDING) {
@@ -396,7 +497,10 @@ export class Session implements FrameSink, AnsweringSession {
 
   onCancel(id: number): void {
     this.checkPeerId(id, "a cancel");
-    this.kept.get(id)?.cancel();
+    const call = this.kept.get(id);
+    if (call === undefined) return;
+    if (this.borrowedFor.size > 0) this.endBorrowing(call);
+    call.cancel();
   }
 
   onCredit(id: number, items: number): void {
@@ -420,6 +524,14 @@ export class Session implements FrameSink, AnsweringSession {
     this.peerExposes += names.length;
     if (this.peerExposes > MAX_EXPOSED) throw new ProtocolError(`${this.peerExposes} exposed functions; at most ${MAX_EXPOSED} are allowed`);
     this.notifyExpose(names);
+  }
+
+  onRelease(ids: number[]): void {
+    this.lending.onRelease(ids);
+  }
+
+  onHold(ids: number[]): void {
+    this.lending.onHold(ids);
   }
 
   private checkPeerId(id: number, what: string): void {
@@ -455,9 +567,14 @@ export class Session implements FrameSink, AnsweringSession {
   }
 
   respond(call: ServedCall, result: unknown): void {
-    const encoder = acquireEncoder();
+    const encoder = acquireEncoder(this.lending);
     try {
-      encodeResponse(encoder, this.maxMessage, call.id, result);
+      try {
+        encodeResponse(encoder, this.maxMessage, call.id, result);
+      } catch (error) {
+        encodeResponse(encoder, this.maxMessage, call.id, this.lendResult(call, result, error));
+      }
+      if (this.borrowedFor.size > 0) this.endBorrowing(call);
       this.output.send(encoder.buffer, encoder.position);
     } catch (error) {
       if (isBridgeError(error, MessageTooLarge)) throw new MessageTooLarge(`${call.method}: result: ${error.message}`);
@@ -469,7 +586,8 @@ export class Session implements FrameSink, AnsweringSession {
 
   respondError(call: ServedCall, error: ErrorMap): void {
     if (this.ended !== undefined) return;
-    const encoder = acquireEncoder();
+    if (this.borrowedFor.size > 0) this.endBorrowing(call);
+    const encoder = acquireEncoder(this.lending);
     try {
       encodeErrorResponse(encoder, this.maxMessage, call.id, error);
       this.output.send(encoder.buffer, encoder.position);
@@ -482,15 +600,39 @@ export class Session implements FrameSink, AnsweringSession {
   }
 
   sendItem(call: ServedCall, value: unknown): void {
-    const encoder = acquireEncoder();
+    const encoder = acquireEncoder(this.lending);
     try {
-      encodeItem(encoder, this.maxMessage, call.id, value);
+      try {
+        encodeItem(encoder, this.maxMessage, call.id, value);
+      } catch (error) {
+        encodeItem(encoder, this.maxMessage, call.id, this.lendResult(call, value, error));
+      }
       this.output.send(encoder.buffer, encoder.position);
     } catch (error) {
       throw named(error, call.method);
     } finally {
       releaseEncoder(encoder);
     }
+  }
+
+  /** A reference to what could not be sent, where the caller takes one. @throws `failed` where there is none */
+  private lendResult(call: ServedCall, result: unknown, failed: unknown): Reference {
+    const takesOne = call.meta?.handles === true && isBridgeError(failed, EncodeError);
+    const reference = takesOne ? this.lending.lendResult(result) : undefined;
+    if (reference === undefined) throw failed;
+    return reference;
+  }
+
+  /** The call has ended that functions were arguments of. */
+  private endBorrowing(call: ServedCall): void {
+    const remotes = this.borrowedFor.get(call);
+    if (remotes === undefined) return;
+    this.borrowedFor.delete(call);
+    this.lending.endCall(remotes);
+  }
+
+  lent(method: string): Entry | undefined {
+    return this.lending.find(method);
   }
 
   // ---- time, room and the end
@@ -551,7 +693,13 @@ export class Session implements FrameSink, AnsweringSession {
     }
     for (const call of [...this.kept.values()]) call.cancel(new PeerGone(`the caller of ${call.method} is gone`));
     this.watched.clear();
+    this.borrowedFor.clear();
+    this.lending.end();
   }
+}
+
+function staleResult(method: string): Released {
+  return new Released(`${method}: result: the function or object has been released`);
 }
 
 /** Add the method to what says nothing of it. */

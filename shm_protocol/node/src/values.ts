@@ -12,7 +12,8 @@ import { explain } from "./values/unencodable";
 
 export { Decoder } from "./values/decoder";
 export { acquireEncoder, Encoder, isDisposable, isPlainObject, releaseEncoder } from "./values/encoder";
-export { explain } from "./values/unencodable";
+export { FUNCTION, type Holding, MAX_NAME_BYTES, OBJECT, Reference, type Resolve, RETURNED } from "./values/reference";
+export { explain, Unencodable } from "./values/unencodable";
 export { MAX_DEPTH_RECEIVED, MAX_DEPTH_SENT, MAX_VALUES } from "./values/wire";
 
 /** Encode one value alone, for tests and tools. @throws EncodeError with a path that begins with `value`. */

@@ -26,6 +26,8 @@ function read(bytes: Uint8Array): unknown[] {
     onCredit: (id, items) => { frame = [5, id, items]; },
     onLeave: () => { frame = [6]; },
     onExpose: (names) => { frame = [7, names]; },
+    onRelease: (ids) => { frame = [8, ids]; },
+    onHold: (ids) => { frame = [9, ids]; },
   });
   return frame;
 }

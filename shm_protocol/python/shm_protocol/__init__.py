@@ -34,11 +34,13 @@ from .errors import (
     PeerGone,
     PeerUnavailable,
     ProtocolError,
+    Released,
     RemoteError,
     UnknownMethod,
     VersionMismatch,
 )
 from .handshake import LIBRARY_VERSION, Peer
+from .references import Callback, Handle
 from .streams import Stream
 from .values import NdArray
 from .worker import Worker, serve
@@ -59,6 +61,7 @@ __all__ = [
     "Busy",
     "CallTimeout",
     "CallTooDeep",
+    "Callback",
     "Cancelled",
     "Client",
     "ClientStream",
@@ -68,12 +71,14 @@ __all__ = [
     "ConnectionInfo",
     "CurrentCall",
     "EncodeError",
+    "Handle",
     "MessageTooLarge",
     "NdArray",
     "Peer",
     "PeerGone",
     "PeerUnavailable",
     "ProtocolError",
+    "Released",
     "RemoteError",
     "Settings",
     "Stream",

@@ -12,6 +12,8 @@ cdef class Encoder:
     cdef uint64_t values
     cdef bint is_plain
     cdef readonly bint busy
+    # Who knows what the peer has lent.
+    cdef object holding
 
     cdef bint write_request(self, uint64_t call_id, str method, tuple args, double deadline_ms) except -1
     cdef bint write_answer(self, uint64_t request_id, object result) except -1

@@ -30,6 +30,7 @@ from shm_protocol.values.wire import (
     TOO_MANY_VALUES,
     UNSUITABLE_KEY,
     Ext,
+    HasReferences,
     Undecodable,
     Unsendable,
 )
@@ -47,9 +48,11 @@ cdef extern from "byteswap.h" nogil:
     uint32_t bswap_32(uint32_t)
     uint64_t bswap_64(uint64_t)
 
-__all__ = ["DECLINED", "Encoder", "decode", "read_result"]
+__all__ = ["DECLINED", "Encoder", "decode", "decode_plain", "read_result"]
 
 cdef enum:
+    # values.EXT_REFERENCE
+    EXT_REFERENCE = 2
     # values.MAX_DEPTH_RECEIVED
     MAX_DEPTH_RECEIVED = 512
     # values.MAX_DEPTH_SENT, and what is around a value in a request and in a response.
@@ -90,7 +93,8 @@ class _TooMany(Exception):
 cdef class Encoder:
     """Writes values into a buffer of its own, which belongs to one thread at a time. values/encoder.py says the rest."""
 
-    def __cinit__(self):
+    def __cinit__(self, holding=None):
+        self.holding = holding
         self.buffer = <uint8_t *>malloc(FIRST_BYTES)
         if self.buffer == NULL:
             raise MemoryError
@@ -103,7 +107,7 @@ cdef class Encoder:
         """The bytes of `value`: see values/encoder.py."""
         if self.busy:
             # By the code of a value that is being encoded in here.
-            return Encoder().pack(value, names, levels)
+            return Encoder(self.holding).pack(value, names, levels)
         self._begin(levels, PY_SSIZE_T_MAX, 1, False)
         try:
             self._value(value, 0)
@@ -116,7 +120,7 @@ cdef class Encoder:
         finally:
             self._end()
         # It finds what is wrong; or nothing, where the value has changed meanwhile.
-        return encode(value, names, levels)
+        return encode(value, names, levels, self.holding)
 
     cdef bint write_request(self, uint64_t call_id, str method, tuple args, double deadline_ms) except -1:
         """Leave a request in the buffer (PROTOCOL.md section 7), without meta where `deadline_ms` is 0. False: declined."""
@@ -246,7 +250,7 @@ cdef class Encoder:
             return self._bytes(value)
         if self.is_plain:
             raise _Declined
-        return self._other(_reduced(value), depth)
+        return self._other(_reduced(value, self.holding), depth)
 
     cdef int _other(self, object value, int depth) except -1:
         """What a value of another type is sent as."""
@@ -413,6 +417,8 @@ cdef struct Reader:
     uint64_t announced
     # All that the message has, as far as its containers have told.
     uint64_t values
+    # Of no references: a message with some is left to others.
+    bint is_plain
 
 
 cdef list _keys = [None] * KEYS
@@ -420,34 +426,46 @@ cdef list _keys = [None] * KEYS
 
 def decode(bytes message not None):
     """The one value in `message`: see values/decoder.py."""
+    return _decode(message, False)
+
+
+def decode_plain(bytes message not None):
+    """The same, for a message without references: see values/decoder.py."""
+    return _decode(message, True)
+
+
+cdef object _decode(bytes message, bint is_plain):
     try:
-        return _decode(message)
+        return _read_all(message, is_plain)
+    except HasReferences:
+        raise
     except Undecodable as fault:
         raise ProtocolError(f"a message of {len(message)} bytes cannot be decoded: {fault}") from None
 
 
-cdef object _decode(bytes message):
+cdef object _read_all(bytes message, bint is_plain):
     cdef Reader reader
-    _begin(&reader, <const uint8_t *>PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message), 1)
+    _begin(&reader, <const uint8_t *>PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message), 1, is_plain)
     value = _read(&reader, 0)
     if reader.at != reader.end:
         raise Undecodable(CUT_SHORT)
     return value
 
 
-cdef int _begin(Reader *reader, const uint8_t *message, Py_ssize_t length, uint64_t values) noexcept:
+cdef int _begin(Reader *reader, const uint8_t *message, Py_ssize_t length, uint64_t values, bint is_plain) noexcept:
     """Start with a message of which so many values are read already, or read without being announced."""
     reader.at = message
     reader.end = message + length
     reader.announced = 0
     reader.values = values
+    reader.is_plain = is_plain
     return 0
 
 
 cdef object read_answer(const uint8_t *message, Py_ssize_t length, uint64_t call_id):
     """The result in `message`, if that is a response to the call, without an error; else DECLINED."""
     cdef Reader reader
-    _begin(&reader, message, length, 5)
+    _begin(&reader, message, length, 5, True)
     try:
         if _take(&reader, 1)[0] != 0x94 or _take(&reader, 1)[0] != RESPONSE:
             return DECLINED
@@ -597,6 +615,8 @@ cdef object _text(const uint8_t *text, uint32_t length):
 
 cdef object _read_ext(Reader *reader, uint64_t length):
     cdef const uint8_t *taken = _take(reader, 1 + length)
+    if taken[0] == EXT_REFERENCE and reader.is_plain:
+        raise HasReferences
     return unpack_ext(<signed char>taken[0], PyByteArray_FromStringAndSize(<const char *>taken + 1, length))
 
 

@@ -12,21 +12,24 @@ from contextvars import Context
 from typing import Any
 
 from .errors import BridgeError
+from .references import Lent, RemoteReference
 
 
 class PendingCall:
     """A call of ours that waits for its answer. `items` is None unless it asked for a stream.
 
-    wake: called when its answer or an item has come, where whoever waits does not look by itself. It must not raise.
+    lent: ids of the functions that have been lent for it. wake: called when its answer or an item has come, where
+    whoever waits does not look by itself. It must not raise.
     """
 
-    __slots__ = ("credit", "done", "error", "id", "items", "method", "result", "wake")
+    __slots__ = ("credit", "done", "error", "id", "items", "lent", "method", "result", "wake")
 
     def __init__(self, call_id: int, method: str, credit: int) -> None:
         self.id = call_id
         self.method = method
         self.credit = credit  # items the peer may still send
         self.items: deque[Any] | None = deque() if credit else None
+        self.lent: Sequence[int] = ()
         self.done = False
         self.result: Any = None
         self.error: BridgeError | None = None
@@ -51,6 +54,11 @@ class ServedCall:
     wants_stream = False
     iterator: Iterator[Any] | None = None
     is_own_stream = False  # a generator of the function's
+    wants_handles = False
+    references: Sequence[RemoteReference] = ()  # to functions of the caller's that are arguments
+    is_stale = False  # an argument of it has been released
+    lingers = False  # it wants a stream, or has references: there is more to do than to answer
+    lent: tuple[Lent, str] | None = None  # what it calls, where that has been lent, and the name of its method
     context: Context | None = None  # what its function runs in
     running = False
     awaited = False  # what its function gave has a task

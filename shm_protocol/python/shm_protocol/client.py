@@ -6,24 +6,27 @@ import math
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from threading import get_ident
 from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
+from weakref import ref
 
 from . import config, dialing, forks, handshake, options
 from .backoff import WAITING_MOST_S, Backoff
 from .config import Settings
 from .connection import Connection, StaleConnection
-from .current_call import CurrentCall, being_served, current_call
+from .current_call import CurrentCall, being_served, current_call, served_here
 from .decorated import exposables_of
 from .dialing import dial
-from .errors import BridgeError, Busy, ConnectionClosed, PeerUnavailable
+from .errors import BridgeError, Busy, ConnectionClosed, PeerGone, PeerUnavailable
 from .exposables import Exposables
 from .exposed import Exposed
 from .handshake import Peer
 from .options import DEFAULT_CREDIT, DEFAULT_TIMEOUT_S
+from .pooled_references import Keeping, PooledCaller
 from .streams import Stream
 
 DEFAULT_MAX_CONNECTIONS: Final = 8
@@ -198,6 +201,29 @@ class Client:
             self.release(connection)
         return self.call(method, *args, timeout=timeout, traceparent=traceparent, kwargs=given)
 
+    def call_with(
+        self,
+        method: str,
+        args: Sequence[Any],
+        timeout: float | None,
+        traceparent: str | None,
+        keywords: dict[str, Any] | None = None,
+        *,
+        handles: bool = False,
+    ) -> Any:
+        """See Connection.call_with."""
+        current = current_call()
+        if current is not None and self._leads_to(current):
+            return current.connection.call_with(method, args, timeout, traceparent, keywords, handles=handles)
+        while True:
+            connection = self._lease(method, timeout)
+            try:
+                return connection.call_with(method, args, timeout, traceparent, keywords, handles=handles)
+            except StaleConnection:
+                continue
+            finally:
+                self.release(connection)
+
     def stream(
         self,
         method: str,
@@ -219,9 +245,8 @@ class Client:
         while True:
             connection = self._lease(method, DEFAULT_TIMEOUT_S if timeout is None else timeout)
             try:
-                return ClientStream(
-                    self, connection, connection.stream_with(method, args, timeout, credit, traceparent, given)
-                )
+                stream = connection.stream_with(method, args, timeout, credit, traceparent, given)
+                return self._keep(connection, stream)
             except StaleConnection:
                 self.release(connection)
             except BaseException:
@@ -321,8 +346,101 @@ class Client:
                 idle.append(self._idle.pop())
         return idle
 
+    # What a connection has lent: see pooled_references.py.
+
+    @contextmanager
+    def leased(self, connection: Connection, method: str, timeout: float | None) -> Iterator[None]:
+        """For this thread alone, or between the items of the streams that keep it. Raises Busy."""
+        if self.is_mine(connection):
+            yield
+            return
+        keeping = self._wait_for(connection, method, timeout)
+        connection.owner = get_ident()
+        try:
+            yield
+        finally:
+            if keeping is None:
+                if id(connection) not in self._kept:
+                    self.release(connection)
+            else:
+                keeping.turn.release()
+                self.stirred()
+
+    def stream_on(
+        self,
+        connection: Connection,
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        timeout: float | None,
+        credit: int,
+        *,
+        handles: bool,
+    ) -> ClientStream | Stream:
+        """A stream of what that has lent, by whoever has leased it."""
+        stream = connection.stream_reference(method, args, kwargs, timeout, credit, handles=handles)
+        return stream if self.is_mine(connection) else self._keep(connection, stream)
+
+    def is_mine(self, connection: Connection) -> bool:
+        """Whether this thread serves a call that came by it."""
+        served = served_here()
+        return served is not None and served[0] is connection
+
+    def take(self, connection: Connection) -> bool:
+        """Lease it if nobody uses it."""
+        try:
+            # Atomic, as in call.
+            self._idle.remove(connection)
+        except ValueError:
+            return False
+        connection.owner = get_ident()
+        return True
+
+    def stirred(self) -> None:
+        """Somebody may wait for the connection of a stream whose item has been taken."""
+        if self._waiting:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _wait_for(self, connection: Connection, method: str, timeout: float | None) -> Keeping | None:
+        """Until it is idle, and take it; or until none of the streams that keep it is being read: these."""
+        deadline = monotonic() + options.seconds_of(timeout)
+        with self._changed:
+            self._waiting += 1
+            self._waiting_for_one += 1
+            try:
+                while not connection.closed:
+                    if self.take(connection):
+                        return None
+                    keeping = self._kept.get(id(connection))
+                    if keeping is not None and keeping.turn.acquire(blocking=False):
+                        return keeping
+                    left = None if deadline == math.inf else deadline - monotonic()
+                    if left is not None and left <= 0:
+                        raise Busy(f"{method}: the connection that it came by was in use for {timeout:g} s")
+                    self._changed.wait(left)
+            finally:
+                self._waiting -= 1
+                self._waiting_for_one -= 1
+        raise PeerGone(f"{method}: the connection that it came by has ended: {connection.link.ended}")
+
+    def _keep(self, connection: Connection, stream: Stream) -> ClientStream:
+        keeping = self._kept.setdefault(id(connection), Keeping())
+        keeping.streams += 1
+        return ClientStream(self, connection, stream, keeping)
+
+    def keeps_no_more(self, connection: Connection, keeping: Keeping) -> bool:
+        """One of the streams has ended that keep it. True: it was the last."""
+        keeping.streams -= 1
+        if keeping.streams:
+            return False
+        self._kept.pop(id(connection), None)
+        return True
+
     def _reset_pool(self) -> None:
         self._changed = threading.Condition()
+        self._kept: dict[int, Keeping] = {}
+        self._waiting_for_one = 0
         self._idle: list[Connection] = []
         self._connections: list[Connection] = []
         self._dialing = 0
@@ -389,6 +507,7 @@ class Client:
             self._wait = None
             self._backoff.reset()
             self._last_transport = connection.transport
+            connection.lend_through(partial(_caller, ref(self), ref(connection)))
             if not self._closed:
                 self._connections.append(connection)
                 return connection
@@ -431,23 +550,37 @@ class Client:
         self._idle.append(connection)
         if self._waiting:
             with self._changed:
-                self._changed.notify()
+                self._tell_one()
+
+    def _tell_one(self) -> None:
+        # One of those who take any connection; but the one may wait for another than this.
+        if self._waiting_for_one:
+            self._changed.notify_all()
+        else:
+            self._changed.notify()
 
     def discard(self, connection: Connection) -> None:
         """Do without a connection, and close it."""
         with self._changed:
             if connection in self._connections:
                 self._connections.remove(connection)
-            self._changed.notify()
+            self._tell_one()
         if not connection.closed:
             connection.close()
+
+
+def _caller(client: ref[Client], connection: ref[Connection]) -> PooledCaller | None:
+    """What is called through both keeps both."""
+    alive, of = client(), connection()
+    return None if alive is None or of is None else PooledCaller(alive, of)
 
 
 class ClientStream(Iterator[Any]):
     """A stream that keeps a connection of the client's for itself. See Stream."""
 
-    def __init__(self, client: Client, connection: Connection, stream: Stream) -> None:
+    def __init__(self, client: Client, connection: Connection, stream: Stream, keeping: Keeping) -> None:
         self._client = client
+        self._keeping = keeping
         self._connection: Connection | None = connection
         self._stream = stream
 
@@ -458,20 +591,24 @@ class ClientStream(Iterator[Any]):
         connection = self._connection
         if connection is None:
             raise StopIteration
-        # Nobody else uses it, so a stream may move from thread to thread.
-        connection.owner = get_ident()
         try:
-            return next(self._stream)
+            with self._keeping.turn:
+                # Nobody else uses it now, so a stream may move from thread to thread.
+                connection.owner = get_ident()
+                item = next(self._stream)
         except BaseException:
             self._release()
             raise
+        self._client.stirred()
+        return item
 
     def close(self) -> None:
         """Want no more. The peer is told, and its iterator closed. Safe to call twice."""
         if self._connection is not None:
-            self._connection.owner = get_ident()
             try:
-                self._stream.close()
+                with self._keeping.turn:
+                    self._connection.owner = get_ident()
+                    self._stream.close()
             finally:
                 self._release()
 
@@ -487,10 +624,11 @@ class ClientStream(Iterator[Any]):
         # In whatever thread the collector runs: too late to tell the peer about the stream, so the connection ends.
         if self._connection is not None:
             self._connection.interrupt()
+            self._client.keeps_no_more(self._connection, self._keeping)
             self._client.discard(self._connection)
             self._connection = None
 
     def _release(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is not None and self._client.keeps_no_more(connection, self._keeping):
             self._client.release(connection)

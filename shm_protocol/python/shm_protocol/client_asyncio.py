@@ -13,6 +13,7 @@ from threading import get_ident
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self, get_args
+from weakref import ref
 
 from . import config, decorated, dialing, handshake, options
 from .backoff import WAITING_MOST_S, Backoff
@@ -120,6 +121,7 @@ class AsyncClient:
         self._connection = connection
         self._exposed = exposed
         self._loop = asyncio.get_running_loop()
+        _lend_through(connection, exposed)
 
     async def call(
         self,
@@ -141,9 +143,21 @@ class AsyncClient:
         Raises RemoteError when the function raised; CallTimeout, UnknownMethod, Busy, CallTooDeep, EncodeError,
         MessageTooLarge; PeerGone when the peer goes before the answer, and ConnectionClosed when the client is closed.
         """
+        return await self.call_with(method, args, timeout, traceparent, options.keywords_of(kwargs, keywords))
+
+    async def call_with(
+        self,
+        method: str,
+        args: Sequence[Any],
+        timeout: float | None,  # noqa: ASYNC109  # as in call
+        traceparent: str | None,
+        keywords: dict[str, Any] | None = None,
+        *,
+        handles: bool = False,
+    ) -> Any:
+        """See Connection.call_with."""
         began = monotonic()
-        given = options.keywords_of(kwargs, keywords)
-        call, deadline, seconds = await self._begin(method, args, timeout, traceparent, given)
+        call, deadline, seconds = await self._begin(method, args, timeout, traceparent, keywords or {}, handles=handles)
         try:
             while not call.done:
                 if self._loop.time() >= deadline:
@@ -279,6 +293,8 @@ class AsyncClient:
         traceparent: str | None,
         keywords: dict[str, Any],
         credit: int = 0,
+        *,
+        handles: bool = False,
     ) -> tuple[PendingCall, float, float]:
         """The call, sent; its deadline by the loop's clock, and the seconds until then."""
         connection = self._connection
@@ -286,6 +302,8 @@ class AsyncClient:
         meta, seconds = connection.make_meta(method, timeout, traceparent, keywords, tells_no_limit=not credit)
         if credit:
             meta["stream"] = credit
+        if handles:
+            meta["handles"] = True
         deadline = self._loop.time() + seconds
         await self._wait_for_room(method, deadline)
         return connection.send_request(method, args, meta, credit), deadline, seconds
@@ -302,8 +320,12 @@ class AsyncClient:
         credit: int,
         traceparent: str | None,
         keywords: dict[str, Any],
+        *,
+        handles: bool = False,
     ) -> AsyncGenerator[Any, None]:
-        call, deadline, seconds = await self._begin(method, args, timeout, traceparent, keywords, credit)
+        call, deadline, seconds = await self._begin(
+            method, args, timeout, traceparent, keywords, credit, handles=handles
+        )
         connection = self._connection
         items = call.items
         assert items is not None
@@ -330,6 +352,42 @@ class AsyncClient:
             raise call.error
         if call.result is not None:
             raise TypeError(f"{method} gave a value, not a stream: use call()")
+
+
+class _LoopCaller(AsyncClient):
+    """Calls what the peer has lent: see references.ReferenceCaller."""
+
+    def call_reference(
+        self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float | None, *, handles: bool
+    ) -> Awaitable[Any]:
+        return self.call_with(method, args, timeout, None, dict(kwargs), handles=handles)
+
+    def stream_reference(
+        self,
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        timeout: float | None,
+        credit: int,
+        *,
+        handles: bool,
+    ) -> AsyncGenerator[Any, None]:
+        options.check_credit(credit)
+        return self._iterate(method, args, timeout, credit, None, dict(kwargs), handles=handles)
+
+    def tell_references(self) -> None:
+        self._connection.tell_references()
+
+
+def _lend_through(connection: LoopConnection, exposed: Exposed) -> None:
+    """Whoever the peer lends something keeps the connection by it, and not the other way round."""
+    of = ref(connection)
+
+    def caller() -> _LoopCaller | None:
+        alive = of()
+        return None if alive is None else _LoopCaller(alive, exposed)
+
+    connection.lend_through(caller)
 
 
 class _LazyClient(AsyncClient):
@@ -417,9 +475,11 @@ class _LazyClient(AsyncClient):
         traceparent: str | None,
         keywords: dict[str, Any],
         credit: int = 0,
+        *,
+        handles: bool = False,
     ) -> tuple[PendingCall, float, float]:
         await self._connect(method, timeout)
-        return await super()._begin(method, args, timeout, traceparent, keywords, credit)
+        return await super()._begin(method, args, timeout, traceparent, keywords, credit, handles=handles)
 
     async def _connect(self, method: str, timeout: float | None) -> None:  # noqa: ASYNC109  # as in call
         """Have a connection. All who call at once wait for the same attempt; whoever calls later makes another."""

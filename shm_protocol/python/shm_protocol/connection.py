@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import get_ident
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
+from weakref import ref
 
 from . import forks, frames, link, options
 from .calls import PendingCall
@@ -28,6 +29,7 @@ from .link import Link, PollResult, to_ns
 from .log import log_plainly
 from .nesting import make_meta
 from .options import DEFAULT_CREDIT, DEFAULT_TIMEOUT_S
+from .references import ReferenceCaller
 from .serving import Serving
 from .session import Unrelated
 from .streams import Stream
@@ -84,6 +86,8 @@ class Connection:
         self._count_call: Final = transport.count_call
         self._is_busy = False  # as the program says
         self._last_used = monotonic()
+        # Not kept alive by its own tables: a connection that nobody holds any more ends at once.
+        self._session.lending.caller = ref(self)
         forks.register(self)
 
     # Calling.
@@ -122,16 +126,16 @@ class Connection:
         timeout: float | None,
         traceparent: str | None,
         keywords: dict[str, Any] | None = None,
+        *,
+        handles: bool = False,
     ) -> Any:
-        """The same as call, with the arguments in containers, and for a caller that knows it is the owner."""
+        """The same as call, with the arguments in containers, and for a caller that knows it is the owner.
+
+        handles: what it gives may stay there, and be a Handle here.
+        """
         call_id = 0
-        if (
-            timeout is not None
-            and traceparent is None
-            and not keywords
-            and self._serving.current is None
-            and self.link.clear
-        ):
+        is_plain = traceparent is None and not keywords and not handles
+        if timeout is not None and is_plain and self._serving.current is None and self.link.clear:
             session = self._session
             session.last_id += 1
             call_id = session.last_id
@@ -145,7 +149,7 @@ class Connection:
                 return answer
             if answer.sent:
                 return self._finish_call(call_id, method, answer, timeout)
-        return self._call_the_long_way(method, args, timeout, traceparent, keywords, call_id)
+        return self._call_the_long_way(method, args, timeout, traceparent, keywords, call_id, handles=handles)
 
     def _finish_call(self, call_id: int, method: str, unfinished: Unfinished, seconds: float) -> Any:
         """Go on with what was called directly: it waits, or something else has come than its answer."""
@@ -167,10 +171,14 @@ class Connection:
         traceparent: str | None,
         keywords: dict[str, Any] | None,
         reserved: int,
+        *,
+        handles: bool = False,
     ) -> Any:
         began = monotonic()
         meta, seconds = make_meta(self._serving.current, method, timeout, traceparent)
         self._session.add_keywords(meta, method, keywords)
+        if handles:
+            meta["handles"] = True
         if began - self._last_used > link.STALE_AFTER_S:
             self._check_peer(method)
         self._last_used = began
@@ -198,8 +206,17 @@ class Connection:
             while not call.done:
                 if not self._advance(deadline, call) and not call.done:
                     raise CallTimeout(f"{call.method}: no answer within {seconds:g} s")
+            if call.lent:
+                self._serve_rest(call)
         finally:
             self._end_to_wait(outer)
+
+    def _serve_rest(self, call: PendingCall) -> None:
+        """What was called within a call before its answer was sent, and is not waited for: a function that it has been
+        lent would not be there later.
+        """
+        while any(request.within == call.id for request in self._session.queue) and self._serving.start_next():
+            pass
 
     def _result_of(self, call: PendingCall, began: float) -> Any:
         self._count_call(began, call.error is not None)
@@ -233,14 +250,18 @@ class Connection:
         credit: int,
         traceparent: str | None,
         keywords: dict[str, Any] | None = None,
+        *,
+        handles: bool = False,
     ) -> Stream:
-        """The same as stream, with the arguments in containers."""
+        """The same as stream, with the arguments in containers. handles: see call_with."""
         options.check_credit(credit)
         self.require_owner()
         began = monotonic()
         meta, seconds = make_meta(self._serving.current, method, timeout, traceparent, tells_no_limit=False)
         meta["stream"] = credit
         self._session.add_keywords(meta, method, keywords)
+        if handles:
+            meta["handles"] = True
         deadline = began + seconds
         self._check_peer(method)
         self._last_used = began
@@ -292,6 +313,51 @@ class Connection:
             self.end_for(error)
             raise
         self._flush_before(method, deadline)
+
+    # References: see references.ReferenceCaller.
+
+    def call_reference(
+        self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float | None, *, handles: bool
+    ) -> Any:
+        """Call a function that the peer has lent."""
+        self._require_owner_for(method)
+        return self.call_with(method, args, timeout, None, dict(kwargs), handles=handles)
+
+    def stream_reference(
+        self,
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        timeout: float | None,
+        credit: int,
+        *,
+        handles: bool,
+    ) -> Stream:
+        """The same for one that gives an iterator."""
+        self._require_owner_for(method)
+        return self.stream_with(method, args, timeout, credit, None, dict(kwargs), handles=handles)
+
+    def tell_references(self) -> None:
+        """Tell the peer what is held and let go of; in another thread than the owner's, that one does, with what it
+        sends next.
+        """
+        if self.closed or self.owner != get_ident():
+            return
+        try:
+            self.link.tell_references()
+        except BridgeError as error:
+            self.end_for(error)
+
+    def lend_through(self, caller: Callable[[], ReferenceCaller | None]) -> None:
+        """Have what the peer lends called through something else than the connection itself."""
+        self._session.lending.caller = caller
+
+    def _require_owner_for(self, method: str) -> None:
+        if self.owner != get_ident():
+            raise RuntimeError(
+                f"{method}: the function or object came by a connection that belongs to thread {self.owner}, and was "
+                f"called in thread {get_ident()}; have that thread call it, in what it serves"
+            )
 
     # Serving.
 
@@ -564,7 +630,7 @@ class Connection:
         the protocol.
         """
         if isinstance(error, MessageTooLarge):
-            self._session.pending.pop(call_id, None)
+            self._session.drop(call_id)
             return
         if isinstance(error, MemoryError):
             # The message that there was no memory for may still be in the ring, and no other comes past it.

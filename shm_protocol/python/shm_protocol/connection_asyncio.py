@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
 from pathlib import Path
@@ -26,6 +26,7 @@ from .link import READ_AHEAD_WHILE_SERVING, Link
 from .log import log_plainly
 from .nesting import make_meta
 from .options import DEFAULT_CREDIT, DEFAULT_TIMEOUT_S
+from .references import ReferenceCaller
 from .serving_asyncio import LoopServing
 from .session import ended_for
 from .transports.transport import MessageTransport
@@ -79,6 +80,7 @@ class LoopConnection:
         self._context = copy_context()
         self._context.run(being_served.set, None)
         self._serving.start(self._loop, self._context)
+        self._session.lending.wake = self._wake_loop
         self._descriptor = self._transport.fileno()
         self._context.run(self._loop.add_reader, self._descriptor, self._on_readable)
         try:
@@ -154,6 +156,27 @@ class LoopConnection:
         if is_owner:
             self.wake_up()
         elif self._is_started:
+            # A loop that has been closed tells nobody anything.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self.wake_up)
+
+    def lend_through(self, caller: Callable[[], ReferenceCaller | None]) -> None:
+        """Have what the peer lends called through this."""
+        self._session.lending.caller = caller
+
+    def tell_references(self) -> None:
+        """Tell the peer what is held and let go of; in another thread than the loop's, the loop does."""
+        if self.closed or self.owner != get_ident():
+            return
+        try:
+            self.link.tell_references()
+        except BridgeError as error:
+            self.end_for(error)
+        self.wake_up()
+
+    def _wake_loop(self) -> None:
+        """Have a turn soon. From a finalizer, in whatever thread."""
+        if not self.closed:
             # A loop that has been closed tells nobody anything.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self.wake_up)
@@ -336,6 +359,8 @@ class LoopConnection:
         timeout: float | None,
         traceparent: str | None,
         keywords: dict[str, Any] | None = None,
+        *,
+        handles: bool = False,
     ) -> NoReturn:
         """Raises RuntimeError."""
         self._refuse_waiting(method)
@@ -488,7 +513,7 @@ class LoopConnection:
     def _abandon(self, call_id: int, method: str, error: BaseException) -> None:
         """A call ends before it has been sent in full."""
         if isinstance(error, MessageTooLarge):
-            self._session.pending.pop(call_id, None)
+            self._session.drop(call_id)
             return
         if isinstance(error, BridgeError):
             self.end_for(error)

@@ -58,6 +58,8 @@ class Caller(Protocol):
         timeout: float | None,
         traceparent: str | None,
         keywords: dict[str, Any] | None = None,
+        *,
+        handles: bool = False,
     ) -> Any: ...
     def stream_with(
         self,

@@ -140,6 +140,14 @@ class VersionMismatch(ProtocolError):
     code = "VersionMismatch"
 
 
+class Released(BridgeError):
+    """The function or object of the peer's has been released: the call that the function was given to has ended and it
+    was not held, or it was let go of. The call was not made.
+    """
+
+    code = "Released"
+
+
 class ConnectionClosed(BridgeError):
     """The connection or client was used after `close()`, or after a fork by the child."""
 
@@ -161,6 +169,7 @@ ERRORS: Final[dict[str, type[BridgeError]]] = {
         Cancelled,
         ProtocolError,
         VersionMismatch,
+        Released,
         ConnectionClosed,
     )
 }

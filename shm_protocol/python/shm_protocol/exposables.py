@@ -77,7 +77,7 @@ def functions_of(name: object, value: Any) -> list[tuple[str, Function]]:
     elif issubclass(kind, type):
         raise TypeError(f"expose: {name} is a class; expose an instance or its functions")
     else:
-        found = _of_object(value)
+        found = methods_of(value)
     if not found:
         raise TypeError(f"expose: {name} has no public functions")
     return [(f"{name}.{function_name}", function) for function_name, function in found.items()]
@@ -148,7 +148,7 @@ def _named_function(name: str, dotted: str) -> Function:
     return function
 
 
-def _of_object(instance: object) -> dict[str, Function]:
+def methods_of(instance: object) -> dict[str, Function]:
     """Its public methods: those of its class and of that class's bases, but not of built-in ones, and its fields that
     are functions. Of several definitions the nearest counts, also where it is no method.
     """

@@ -22,6 +22,8 @@ ITEM: Final = 4
 CREDIT: Final = 5
 LEAVE: Final = 6
 EXPOSE: Final = 7
+RELEASE: Final = 8
+HOLD: Final = 9
 
 MAX_ID: Final = 2**53 - 1
 MAX_METHOD_BYTES: Final = 256
@@ -29,6 +31,8 @@ MAX_CHAIN: Final = 32
 MAX_CREDIT: Final = 65536
 MAX_EXPOSED: Final = 65536
 """Functions that one side exposes."""
+MAX_REFERENCES: Final = 65536
+"""Functions and objects of one side that the peer has."""
 
 # What the fields are called in errors that blame one, and how deep the frame may be nested with the user's values.
 # The fields of meta go by their own names, so it is "kwargs.locale" that cannot be encoded.
@@ -84,6 +88,14 @@ class FrameSink(Protocol):
 
     def on_expose(self, names: list[str]) -> None:
         """The peer exposes functions of these names, beside those that it has named before."""
+        ...
+
+    def on_release(self, ids: list[int]) -> None:
+        """The peer does not use these functions and objects of ours any more."""
+        ...
+
+    def on_hold(self, ids: list[int]) -> None:
+        """The peer keeps these functions of ours beyond the calls that they were arguments of."""
         ...
 
 
@@ -163,6 +175,16 @@ def encode_leave(encoder: Encoder) -> bytes:
 def encode_expose(encoder: Encoder, names: Sequence[str]) -> bytes:
     """Names functions that the peer may call from now on."""
     return encoder.pack((EXPOSE, names))
+
+
+def encode_release(encoder: Encoder, ids: Sequence[int]) -> bytes:
+    """Lets go of functions and objects of the peer's."""
+    return encoder.pack((RELEASE, ids))
+
+
+def encode_hold(encoder: Encoder, ids: Sequence[int]) -> bytes:
+    """Keeps functions of the peer's that were arguments of its calls."""
+    return encoder.pack((HOLD, ids))
 
 
 def check_method(method: str) -> None:
@@ -288,6 +310,8 @@ def _fault_of_meta(meta: dict[object, object]) -> str | None:
         kwargs = meta["kwargs"]
         if type(kwargs) is not dict or not all(type(name) is str for name in kwargs):
             return f"kwargs is not a map whose keys are strings: {_describe(kwargs)}"
+    if "handles" in meta and type(meta["handles"]) is not bool:
+        return f"handles is not true or false: {_describe(meta['handles'])}"
     return None
 
 
@@ -349,6 +373,23 @@ def _read_expose(name: str, frame: Frame, sink: FrameSink) -> None:
     sink.on_expose(names)
 
 
+def _read_release(name: str, frame: Frame, sink: FrameSink) -> None:
+    sink.on_release(_checked_ids(name, frame[1]))
+
+
+def _read_hold(name: str, frame: Frame, sink: FrameSink) -> None:
+    sink.on_hold(_checked_ids(name, frame[1]))
+
+
+def _checked_ids(name: str, ids: Any) -> list[int]:
+    if type(ids) is not list or len(ids) > MAX_REFERENCES:
+        raise ProtocolError(f"a {name} whose ids are not an array of at most {MAX_REFERENCES}: {_describe(ids)}")
+    for one in ids:
+        if not _is_id(one) or not one:
+            raise ProtocolError(f"a {name} with an id that is not an integer from 1 to 2^53 - 1: {_describe(one)}")
+    return ids
+
+
 _KINDS: Final[tuple[tuple[str, tuple[int, ...], Callable[[str, Frame, FrameSink], None]], ...]] = (
     ("request", (4, 5), _read_request),
     ("response", (4,), _read_response),
@@ -358,5 +399,7 @@ _KINDS: Final[tuple[tuple[str, tuple[int, ...], Callable[[str, Frame, FrameSink]
     ("credit", (3,), _read_credit),
     ("leave", (1,), _read_leave),
     ("expose", (2,), _read_expose),
+    ("release", (2,), _read_release),
+    ("hold", (2,), _read_hold),
 )
 """Of each kind of frame: its name, how many fields it may have, and what checks them and hands them on."""

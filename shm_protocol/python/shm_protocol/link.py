@@ -17,6 +17,7 @@ from .errors import (
     PeerGone,
     ProtocolError,
 )
+from .lending import TELLS_REFERENCES
 from .options import MAX_TIMEOUT_S
 from .session import Session, Unrelated
 from .transports.transport import MessageTransport
@@ -88,6 +89,11 @@ class Link:
             else:
                 self.session.replies.append(message)
 
+    def tell_references(self) -> None:
+        """Send what there is to tell of references, before whatever is sent next."""
+        for message in self.session.lending.messages():
+            self.post(message)
+
     def post_plain_answer(self, request: ServedCall, result: object) -> bool:
         """Send the response of a function that returned, or keep it. False: it is not as plain as most, and nothing has
         been done. Raises MessageTooLarge.
@@ -112,7 +118,10 @@ class Link:
             return False
         for waiting in (self._outbox, replies):
             while waiting:
-                if not self._send(waiting.popleft()):
+                message = waiting.popleft()
+                if message == TELLS_REFERENCES:
+                    waiting.extendleft(reversed(self.session.lending.messages()))
+                elif not self._send(message):
                     return False
         self.clear = True
         return True
@@ -223,6 +232,7 @@ class Link:
         """See forks.py."""
         reason = "the connection belongs to the parent process; dial one after the fork"
         self.ended = ConnectionClosed(reason)
+        self.session.lending.end()
         self.transport.close_in_child(reason)
 
 

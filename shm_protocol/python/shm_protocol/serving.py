@@ -26,15 +26,18 @@ from .errors import (
     MessageTooLarge,
     PeerGone,
     ProtocolError,
+    Released,
     RemoteError,
     UnknownMethod,
     name_of,
     text_of,
 )
 from .exits import ends_program, is_interrupt, traceback_of
-from .exposed import NEEDS_LOOP, Exposed, wrong_count
+from .exposables import Function, looked_at, methods_of
+from .exposed import NEEDS_LOOP, Exposed, argument_counts, wrong_count
 from .link import Link
 from .log import log_plainly, log_raised
+from .references import REFERENCE_PREFIX, Lent
 from .streams import END
 
 
@@ -86,14 +89,19 @@ class Serving:
         """Run the function that a request names, and answer."""
         function = self._functions.get(request.method)
         if function is None:
-            self._refuse_or_log(request, UnknownMethod(f"{request.method}: nothing of that name is exposed"))
-            return
+            try:
+                function, counts = self._find_lent(request)
+            except BridgeError as error:
+                self._refuse_or_log(request, error)
+                return
+        else:
+            counts = self._argument_counts[request.method]
         if request.kwargs:
             # Which of them fits which parameter is Python's own to tell.
             function = partial(function, **request.kwargs)
-        elif len(request.args) not in self._argument_counts[request.method]:
+        elif len(request.args) not in counts:
             # A TypeError, as in any other call of the language, but without a stack: nothing has run.
-            wrong = wrong_count(request.method, self._argument_counts[request.method], len(request.args))
+            wrong = wrong_count(request.method, counts, len(request.args))
             self._refuse_or_log(request, RemoteError("TypeError", wrong))
             return
         self.served += 1
@@ -104,8 +112,8 @@ class Serving:
                 self._settle_failure(request, failed)
             elif request.cancelled or not request.id:
                 self._drop(request, result)
-            elif request.wants_stream and streams.is_stream(result):
-                self._begin_stream(request, result)
+            elif request.lingers:
+                self._respond_lingering(request, result)
             else:
                 self._respond(request, result)
         except (BridgeError, MemoryError):
@@ -115,6 +123,24 @@ class Serving:
                 raise
             # A hook that was thought of nowhere.
             self._answer_escaped(request, escaped)
+
+    def _find_lent(self, request: ServedCall) -> tuple[Function, range]:
+        """A function that has been lent to the peer, or a method of an object. Raises Released and UnknownMethod."""
+        method, lending = request.method, self._session.lending
+        if not method.startswith(REFERENCE_PREFIX):
+            raise UnknownMethod(f"{method}: nothing of that name is exposed")
+        called = request.lent or lending.find(method)
+        if called is None:
+            raise lending.why_not(method)
+        lent, member = called
+        if lent.is_over:
+            raise Released(f"{method}: the call that the function was given to has been given up")
+        if lent.found is None:
+            lent.found = {}
+        if member not in lent.found:
+            lent.found[member] = _function_of(lent, member, method)
+        found: tuple[Function, range] = lent.found[member]
+        return found
 
     def _make_context(self, request: ServedCall) -> Context:
         """What the function runs in: a root call in an empty context, as in a new thread; one that belongs to a call of
@@ -209,7 +235,7 @@ class Serving:
         elif failed is not None:
             self._settle_failure(request, failed)
         elif value is END:
-            self._respond(request, None)
+            self._respond_the_long_way(request, None)
         else:
             self._post_item(request, value)
 
@@ -238,17 +264,30 @@ class Serving:
         else:
             self._respond_failure(request, failed)
 
+    def _respond_lingering(self, request: ServedCall, result: object) -> None:
+        if request.wants_stream and streams.is_stream(result):
+            self._begin_stream(request, result)
+        else:
+            self._respond_the_long_way(request, result)
+
     def _respond(self, request: ServedCall, result: object) -> None:
         try:
             # First: most results are plain, and a plain one is nothing of what follows.
             if self._link.post_plain_answer(request, result):
                 return
+        except MessageTooLarge as error:
+            self.refuse(request, MessageTooLarge(f"{request.method}: result: {error}"))
+            return
+        self._respond_the_long_way(request, result)
+
+    def _respond_the_long_way(self, request: ServedCall, result: object) -> None:
+        try:
             if streams.is_awaitable(result) or streams.is_async_stream(result):
                 self._respond_later(request, result)
                 return
             message = self._encode_answer(request, result)
             if message is not None:
-                self._link.post(message)
+                self._post_answer(request, message)
         except MessageTooLarge as error:
             self.refuse(request, MessageTooLarge(f"{request.method}: result: {error}"))
 
@@ -291,7 +330,7 @@ class Serving:
             if is_interrupt(failed):
                 raise
             return
-        self._link.post(message)
+        self._post_answer(request, message)
 
     def _refuse_or_log(self, request: ServedCall, error: BridgeError) -> None:
         if request.id:
@@ -303,13 +342,19 @@ class Serving:
 
     def refuse(self, request: ServedCall, error: BridgeError) -> None:
         """Answer with an error of the library's own: the function did not run, or its result cannot be sent."""
-        self._link.post(self._session.refuse(request, error))
+        self._post_answer(request, self._session.refuse(request, error))
+
+    def _post_answer(self, request: ServedCall, message: bytes) -> None:
+        if request.lingers:
+            # First what its function has held: with its answer the peer takes back the rest.
+            self._link.tell_references()
+        self._link.post(message)
 
     def _answer_last(self, request: ServedCall) -> None:
         """The answer that cannot fail: nothing of a user's is in it."""
         self._session.finish(request)
         try:
-            self._link.post(last_answer(request.id))
+            self._post_answer(request, last_answer(request.id))
         except MessageTooLarge as error:
             raise ProtocolError(f"the peer takes no message that an error fits into: {error}") from None
 
@@ -355,6 +400,22 @@ def _teller(serving: ref[Serving]) -> Callable[[], Served | None]:
         return None if alive is None else alive.served_here()
 
     return tell
+
+
+def _function_of(lent: Lent, member: str, method: str) -> tuple[Function, range]:
+    """What is called, and how many arguments it can take. Raises UnknownMethod."""
+    if not member:
+        function: Function = lent.target
+    else:
+        kind = name_of(type(lent.target))
+        try:
+            methods = looked_at(f"{kind}.{member}", lambda: methods_of(lent.target))
+        except TypeError as failed:
+            raise UnknownMethod(f"{method}: {failed}") from None
+        if member not in methods:
+            raise UnknownMethod(f"{method}: {kind} has no public method {member!r}")
+        function = methods[member]
+    return function, argument_counts(function)
 
 
 def last_answer(request_id: int) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextvars import Context, copy_context
 from typing import Any, Final, Protocol
 
-from . import frames, streams
+from . import streams
 from .calls import ServedCall
 from .current_call import Caller, being_served
 from .errors import BridgeError, EncodeError, MessageTooLarge
@@ -182,8 +182,8 @@ class LoopServing(Serving):
         elif streams.is_awaitable(result):
             self.refuse(request, EncodeError(f"result: what {request.method} gives is to be awaited twice"))
             self._drop(request, result)
-        elif request.wants_stream and streams.is_stream(result):
-            self._begin_stream(request, result)
+        elif request.lingers:
+            self._respond_lingering(request, result)
         else:
             self._respond(request, result)
 
@@ -229,7 +229,7 @@ class LoopServing(Serving):
         if request.cancelled:
             return False
         try:
-            message = frames.encode_item(self._session.encoder, request.id, value)
+            message = self._session.item(request, value)
         except BaseException as raised:
             self.refuse(request, self._encode_error(raised, f"item: what {request.method} gives"))
             if is_interrupt(raised):

@@ -23,13 +23,16 @@ from .errors import (
     EncodeError,
     PeerGone,
     ProtocolError,
+    Released,
     RemoteError,
     UnknownMethod,
     error_from_map,
     error_to_map,
 )
 from .handshake import PROTOCOL_MAJOR, PROTOCOL_MINOR
+from .lending import Lending
 from .nesting import too_deep
+from .references import REFERENCE_PREFIX, RemoteReference
 
 MAX_OUTSTANDING: Final = 1024
 """Calls outstanding in one connection and direction (PROTOCOL.md section 11)."""
@@ -71,7 +74,6 @@ class Session:
     ) -> None:
         self._peer_minor: Final = peer_minor
         self._whose: Final = whose
-        self.encoder: Final = values.Encoder()
         self.pending: Final[dict[int, PendingCall]] = {}
         self.incoming: Final[dict[int, ServedCall]] = {}
         """Requests taken and not answered yet: queued, running or streaming."""
@@ -81,6 +83,8 @@ class Session:
         """Streams that have credit left: each may send an item in its turn."""
         self.replies: Final[deque[bytes]] = deque()
         """Answers the session itself gives, to be sent as soon as there is room."""
+        self.lending: Final = Lending(self.replies, peer_minor)
+        self.encoder: Final = values.Encoder(self.lending)
         self.waiting: Final[list[int]] = []
         """The calls of ours that are waited for, each made while serving a request of the one before."""
         self.last_id = 0
@@ -93,6 +97,7 @@ class Session:
         self.late_answers = 0
         self.dropped_notifications = 0
         self._last_peer_id = 0
+        self._lent_for: Final[dict[int, Sequence[int]]] = {}  # calls that are about to be tracked
         self.leaves = False
         self._unrelated: Final = unrelated
         self._max_message = max_message
@@ -128,7 +133,8 @@ class Session:
     def start(
         self, method: str, args: Sequence[object], meta: dict[str, Any] | None, reserved: int = 0
     ) -> tuple[int, bytes]:
-        """An id and the request to send. Nothing is kept: see track. reserved: an id that nothing was sent with.
+        """An id and the request to send. Nothing is kept but what is lent for it: see track. reserved: an id that
+        nothing was sent with.
 
         Raises EncodeError and Busy.
         """
@@ -137,21 +143,49 @@ class Session:
         while True:
             last = self.last_id
             call_id = last if last == reserved > 0 else last + 1
-            message = frames.encode_request(self.encoder, call_id, method, args, meta)
+            message, lent = self._encode_request(call_id, method, args, meta)
             # Encoding runs code of the arguments', which may have made a call itself.
             if self.last_id == last:
                 self.last_id = call_id
+                if lent:
+                    self._lent_for[call_id] = lent
                 return call_id, message
+            self.lending.take_back(lent)
+
+    def _encode_request(
+        self, call_id: int, method: str, args: Sequence[object], meta: dict[str, Any] | None
+    ) -> tuple[bytes, Sequence[int]]:
+        try:
+            return frames.encode_request(self.encoder, call_id, method, args, meta), ()
+        except EncodeError:
+            # Only then: most calls have no functions among their arguments, and do not pay for those that have.
+            lent = self.lending.lend_arguments(method, args, meta)
+            if lent is None:
+                raise
+        try:
+            return frames.encode_request(self.encoder, call_id, method, lent.args, lent.meta), lent.ids
+        except BaseException:
+            self.lending.take_back(lent.ids)
+            raise
 
     def track(self, call_id: int, method: str, credit: int = 0) -> PendingCall:
         """Keep the call, to be done when its answer has been received. `credit` > 0: it asked for a stream."""
         call = self.pending[call_id] = PendingCall(call_id, method, credit)
+        if self._lent_for:
+            call.lent = self._lent_for.pop(call_id, ())
         return call
 
     def forget(self, call_id: int) -> bytes:
         """Want the answer no more. Returns the cancel to send; a late answer is dropped and counted."""
-        self.pending.pop(call_id, None)
+        self.drop(call_id, is_given_up=True)
         return frames.encode_cancel(self.encoder, call_id)
+
+    def drop(self, call_id: int, *, is_given_up: bool = False) -> PendingCall | None:
+        """Forget a call of ours, and what has been lent for it: see Lending.take_back."""
+        call = self.pending.pop(call_id, None)
+        if call is not None and call.lent:
+            self.lending.take_back(call.lent, is_given_up=is_given_up)
+        return call
 
     def grant(self, call: PendingCall, items: int) -> bytes:
         """Allow `items` more items of a stream. Returns the credit to send."""
@@ -213,6 +247,9 @@ class Session:
                 self._refuse_late(request)
             elif len(request.chain) >= frames.MAX_CHAIN:
                 self._refuse(request, too_deep(request.chain, request.method))
+            elif request.is_stale:
+                stale = Released(f"{request.method}: args: a function or an object among them has been released")
+                self._refuse(request, stale)
             else:
                 request.running = True
                 return request
@@ -239,9 +276,28 @@ class Session:
         """The response of a function that returned. The request is answered with it. Raises EncodeError: not
         answered.
         """
-        message = frames.encode_response(self.encoder, request.id, result)
+        try:
+            message = frames.encode_response(self.encoder, request.id, result)
+        except EncodeError:
+            reference = self._lend_result(request, result)
+            if reference is None:
+                raise
+            message = frames.encode_response(self.encoder, request.id, reference)
         self.finish(request)
         return message
+
+    def item(self, request: ServedCall, value: object) -> bytes:
+        """The item of a stream to send. Raises EncodeError."""
+        try:
+            return frames.encode_item(self.encoder, request.id, value)
+        except EncodeError:
+            reference = self._lend_result(request, value)
+            if reference is None:
+                raise
+            return frames.encode_item(self.encoder, request.id, reference)
+
+    def _lend_result(self, request: ServedCall, value: object) -> values.Reference | None:
+        return self.lending.lend_result(value) if request.wants_handles else None
 
     def fail(self, request: ServedCall, raised: BaseException) -> bytes:
         """The response of a function that raised. Raises ProtocolError as refuse does."""
@@ -276,7 +332,7 @@ class Session:
 
     def continue_stream(self, request: ServedCall, value: object) -> bytes:
         """The item to send. Raises EncodeError."""
-        message = frames.encode_item(self.encoder, request.id, value)
+        message = self.item(request, value)
         request.credit -= 1
         request.running = False
         self._queue_flow(request)
@@ -286,13 +342,22 @@ class Session:
 
     def receive(self, message: bytes) -> None:
         """Take a message. Raises ProtocolError."""
-        self.receive_frame(values.decode(message), len(message))
+        try:
+            frame = values.decode_plain(message)
+        except values.HasReferences:
+            self._receive_with_references(message)
+            return
+        self.receive_frame(frame, len(message))
 
     def start_alone(self, message: bytes) -> ServedCall | None:
         """Take a message while nothing is queued: the usual request is started at once and returned; whatever else it
         is has been received as by receive. Raises ProtocolError.
         """
-        frame = values.decode(message)
+        try:
+            frame = values.decode_plain(message)
+        except values.HasReferences:
+            self._receive_with_references(message)
+            return None
         if type(frame) is list and len(frame) == 4 and frames.is_usual_request(frame):
             request_id, incoming = frame[1], self.incoming
             if request_id > self._last_peer_id and len(incoming) < MAX_OUTSTANDING:
@@ -307,6 +372,52 @@ class Session:
         """Take a message of `size` bytes that has been decoded but not checked. Raises ProtocolError."""
         self._arriving = size
         frames.read_frame(frame, self)
+
+    def _receive_with_references(self, message: bytes) -> None:
+        frame = values.decode(message)
+        lending = self.lending
+        if type(frame) is not list:
+            frame = [frame]
+        lending.put_in(frame)
+        kind, call_id = (*frame, None, None)[:2]
+        is_answer = type(call_id) is int and (kind == frames.RESPONSE or kind == frames.ITEM)
+        call = self.pending.get(call_id) if is_answer else None
+        self.receive_frame(frame, len(message))
+        arrived, has_stale = lending.arrived()
+        if kind == frames.REQUEST:
+            self._lend_to(self.incoming.get(frame[1]), arrived, has_stale)
+        elif kind == frames.NOTIFICATION:
+            if arrived:
+                raise ProtocolError(f"a notification of {frame[1]} with a function or an object")
+            # Nobody is told of it, as of any notification that cannot be delivered.
+            if has_stale and self.queue:
+                self.queue[-1].cancelled = True
+        elif call is not None and (kind == frames.ITEM or call.error is None):
+            lending.keep(arrived)
+            if has_stale:
+                self._fail_for_stale(call)
+        else:
+            # Nobody gets them.
+            for reference in arrived:
+                lending.let_go(reference)
+
+    def _lend_to(self, request: ServedCall | None, references: list[RemoteReference], is_stale: bool) -> None:
+        if request is None:
+            self.lending.end_call(references)
+        else:
+            request.references = references
+            request.lingers = True
+            request.is_stale = is_stale
+
+    def _fail_for_stale(self, call: PendingCall) -> None:
+        """What it gives has been released here while it was on its way back."""
+        if not call.done:
+            self._reply(self.forget(call.id))
+            call.done = True
+        if call.items is not None:
+            call.items.clear()
+        call.result = None
+        call.error = Released(f"{call.method}: result: the function or object has been released")
 
     def end(self, reason: BridgeError) -> list[ServedCall]:
         """The connection has ended: every call of ours fails with `reason`. Returns the streams to be closed."""
@@ -328,14 +439,17 @@ class Session:
         self.flowing.clear()
         self.replies.clear()
         self.queued_bytes = self._related = 0
+        self.lending.end()
         return streams
 
     def finish(self, request: ServedCall) -> None:
         """The request has been answered, or needs no answer."""
         request.running = False
         self.incoming.pop(request.id, None)
-        if request.iterator is not None and request in self.flowing:
-            self.flowing.remove(request)
+        if request.lingers:
+            if request in self.flowing:
+                self.flowing.remove(request)
+            self.lending.end_call(request.references)
 
     def _leaves_queue(self, request: ServedCall) -> None:
         self.queued_bytes -= request.size
@@ -365,6 +479,9 @@ class Session:
             raise ProtocolError(f"a request with id {call_id} after one with id {self._last_peer_id}")
         self._last_peer_id = call_id
         request = self._make_request(call_id, method, args, meta)
+        if self.lending.lent and method.startswith(REFERENCE_PREFIX):
+            # Now: the answer to the call that it has been lent for may come before this one's turn.
+            request.lent = self.lending.find(method)
         if len(self.incoming) >= MAX_OUTSTANDING or len(self.queue) >= MAX_QUEUED or self._overflows(request.size):
             self._refuse(request, Busy(f"{method}: too many calls, or too many bytes, are queued already"))
         elif self._is_never_served(request):
@@ -393,7 +510,8 @@ class Session:
             request.traceparent = meta.get("traceparent")
             request.kwargs = meta.get("kwargs")
             request.credit = meta.get("stream", 0)
-            request.wants_stream = request.credit > 0
+            request.wants_handles = meta.get("handles", False)
+            request.lingers = request.wants_stream = request.credit > 0
         return request
 
     def _is_never_served(self, request: ServedCall) -> bool:
@@ -421,7 +539,7 @@ class Session:
         self._on_answer(call_id, None, raised)
 
     def _on_answer(self, call_id: int, result: object, error: BridgeError | None) -> None:
-        call = self.pending.pop(call_id, None)
+        call = self.drop(call_id)
         if call is None:
             self._count_late(call_id, "a response")
             return
@@ -457,6 +575,8 @@ class Session:
         if request is None:
             return
         request.cancelled = True
+        if request.references:
+            self.lending.end_call(request.references)
         if request.running:
             if request.wake is not None:
                 request.wake()
@@ -492,6 +612,14 @@ class Session:
 
     def on_expose(self, names: list[str]) -> None:
         """The peer names what it exposes, which is of no use where there is one peer: see exposed.py."""
+
+    def on_release(self, ids: list[int]) -> None:
+        """The peer does not use these functions and objects of ours any more. Raises ProtocolError."""
+        self.lending.on_release(ids)
+
+    def on_hold(self, ids: list[int]) -> None:
+        """The peer keeps these functions of ours beyond their calls. Raises ProtocolError."""
+        self.lending.on_hold(ids)
 
     def _find_request(self, request_id: int, what: str) -> ServedCall | None:
         if not 1 <= request_id <= self._last_peer_id:

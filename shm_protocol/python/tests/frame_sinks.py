@@ -41,6 +41,12 @@ class Encoded:
     def on_expose(self, names: list[str]) -> None:
         self.messages.append(frames.encode_expose(self.encoder, names))
 
+    def on_release(self, ids: list[int]) -> None:
+        self.messages.append(frames.encode_release(self.encoder, ids))
+
+    def on_hold(self, ids: list[int]) -> None:
+        self.messages.append(frames.encode_hold(self.encoder, ids))
+
 
 def checked(message: bytes) -> Any:
     """The frame in a message. Raises ProtocolError unless it is one."""

@@ -1061,6 +1061,8 @@ def test_every_method_after_close_says_that_it_is_closed(make: Callable[..., End
     attempts: dict[str, Callable[[], object]] = {
         "call": lambda: near.call("f"),
         "call_with": lambda: near.call_with("f", (), 1.0, None),
+        "call_reference": lambda: near.call_reference("f", (), {}, 1.0, handles=False),
+        "stream_reference": lambda: near.stream_reference("f", (), {}, 1.0, 1, handles=False),
         "stream": lambda: near.stream("f"),
         "stream_with": lambda: near.stream_with("f", (), None, 1, None),
         "notify": lambda: near.notify("f"),
@@ -1076,17 +1078,8 @@ def test_every_method_after_close_says_that_it_is_closed(make: Callable[..., End
         "set_busy": lambda: near.set_busy(True),
         "stats": lambda: near.stats,
     }
-    harmless = {
-        "close",
-        "closed",
-        "interrupt",
-        "expose",
-        "name_exposed",
-        "served",
-        "transport",
-        "heed",
-        "after_fork_in_child",
-    }
+    harmless = {"close", "closed", "interrupt", "expose", "name_exposed", "served", "transport", "after_fork_in_child"}
+    harmless |= {"heed", "lend_through", "tell_references"}
     of_streams = {"require_owner", "advance", "grant", "give_up", "abandon", "end_for"}
     assert {name for name in vars(Connection) if not name.startswith("_")} == attempts.keys() | harmless | of_streams
     for attempt in attempts.values():

@@ -4,12 +4,14 @@ import { isAscii, isUtf8 } from "node:buffer";
 
 import { ProtocolError } from "../errors";
 import { elementsOf, isTooLarge, type Key, MAX_ARRAY_DIMENSIONS, NdArray, type NumberArray, type Value } from "../value_types";
+import { FUNCTION, MAX_NAME_BYTES, Reference, REFERENCE_HEAD_BYTES, type Resolve, RETURNED } from "./reference";
 import { StringCache } from "./string_cache";
 import {
   arrayHeaderBytes,
   CUT_SHORT,
   DTYPES,
   EXT_ARRAY,
+  EXT_REFERENCE,
   EXT_TIMESTAMP,
   FIRST_SECOND,
   LAST_SECOND,
@@ -39,6 +41,9 @@ export class Decoder {
   private owned = false;
   /** How many values the message has, as far as its containers have told. */
   private values = 0;
+
+  /** `resolve`: what references stand for; without it they are given as they stand. */
+  constructor(private readonly resolve?: Resolve) {}
 
   /** Start with the bytes from `start` to `end`. `owned`: nobody else will use the buffer, so values may be views of it. */
   begin(buffer: Buffer<ArrayBuffer>, start: number, end: number, owned = false): void {
@@ -361,12 +366,29 @@ export class Decoder {
     return map;
   }
 
-  private ext(length: number): Date | NumberArray | NdArray {
+  private ext(length: number): Value {
     const type = this.byte();
     this.check(length);
     if (type === EXT_TIMESTAMP) return this.timestamp(length);
     if (type === EXT_ARRAY) return this.numbers(length);
+    if (type === EXT_REFERENCE) return this.reference(length);
     throw this.wrong(`an ext of the unknown type ${type < 0x80 ? type : type - 0x100}`);
+  }
+
+  private reference(length: number): Value {
+    const at = this.take(length);
+    if (length < REFERENCE_HEAD_BYTES) throw this.wrong(`a reference of ${length} bytes`);
+    const kind = this.buffer[at] ?? 0;
+    if (kind < FUNCTION || kind > RETURNED) throw this.wrong(`a reference of the unknown kind ${kind}`);
+    const high = this.view.getUint32(at + 5, true);
+    const id = high * 0x1_0000_0000 + this.view.getUint32(at + 1, true);
+    if (id === 0 || high >= 0x20_0000) throw this.wrong(`a reference with id ${this.view.getBigUint64(at + 1, true)}`);
+    const bytes = this.buffer.subarray(at + REFERENCE_HEAD_BYTES, at + length);
+    if (bytes.length > (kind === RETURNED ? 0 : MAX_NAME_BYTES)) throw this.wrong(`a reference of kind ${kind} with a name of ${bytes.length} bytes`);
+    if (!isUtf8(bytes)) throw this.wrong("a reference whose name is not UTF-8");
+    const reference = new Reference(kind, id, bytes.toString("utf8"));
+    // It is no value of the table: who calls for one, or is called with one, has a type of his own for it.
+    return (this.resolve === undefined ? reference : this.resolve(reference)) as Value;
   }
 
   private timestamp(length: number): Date {

@@ -5,9 +5,10 @@ import { types } from "node:util";
 import { MessageTooLarge } from "../errors";
 import { hear } from "../heard";
 import { faultOfShape, MAX_ARRAY_DIMENSIONS, NdArray } from "../value_types";
+import { type Holding, Reference, REFERENCE_HEAD_BYTES } from "./reference";
 import { describeObject, describeValue, indexSegment, keySegment, propertySegment, Unencodable } from "./unencodable";
 import { bytesOf, dtypeOf, elementCount, getterOf, isGone, viewName } from "./views";
-import { arrayHeaderBytes, DTYPES, EXT_ARRAY, EXT_TIMESTAMP, FIRST_SECOND, LAST_SECOND, MAX_DEPTH_SENT, MAX_VALUES } from "./wire";
+import { arrayHeaderBytes, DTYPES, EXT_ARRAY, EXT_REFERENCE, EXT_TIMESTAMP, FIRST_SECOND, LAST_SECOND, MAX_DEPTH_SENT, MAX_VALUES } from "./wire";
 
 const INITIAL_BYTES = 64 * 1024;
 /** An encoder that grew past this lets go of its buffer after the message. */
@@ -42,6 +43,8 @@ export class Encoder {
   private limit = 0;
   /** How many values the message has: each container counts its parts, once it knows how many they are. */
   private values = 0;
+  /** Who knows what the peer has lent; undefined: nothing of that can be sent. */
+  holding: Holding | undefined;
 
   constructor() {
     this.buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
@@ -321,6 +324,9 @@ export class Encoder {
         if (value === null) this.nil();
         else this.object(value, depth);
         return;
+      case "function":
+        if (!this.reference(value)) throw Unencodable.of("a function");
+        return;
       default:
         throw Unencodable.of(`a ${typeof value}`);
     }
@@ -343,7 +349,7 @@ export class Encoder {
     else if (value instanceof Map || types.isMap(value)) this.map(value, depth);
     else if (value instanceof NdArray) this.ndArray(value as NdArray);
     else if (isPlainElsewhere(value, prototype as object)) this.plainObject(value as Record<string, unknown>, depth);
-    else {
+    else if (!this.reference(value)) {
       // Where a getter gave it nobody else will.
       hear(value);
       throw Unencodable.of(describeObject(value));
@@ -445,6 +451,20 @@ export class Encoder {
     this.position = at + 15;
   }
 
+  /** A reference, or what stands for a thing of the peer's. False: it is neither. */
+  private reference(value: object): boolean {
+    const reference = value instanceof Reference ? value : this.holding?.returned(value);
+    if (reference === undefined) return false;
+    const name = Buffer.from(reference.name);
+    this.extHeader(EXT_REFERENCE, REFERENCE_HEAD_BYTES + name.length);
+    this.buffer[this.position] = reference.kind;
+    this.view.setUint32(this.position + 1, reference.id >>> 0, true);
+    this.view.setUint32(this.position + 5, Math.floor(reference.id / 0x1_0000_0000), true);
+    this.buffer.set(name, this.position + REFERENCE_HEAD_BYTES);
+    this.position += REFERENCE_HEAD_BYTES + name.length;
+    return true;
+  }
+
   private typedArray(view: ArrayBufferView): void {
     const name = viewName(view);
     if (name === "Uint8Array") {
@@ -521,14 +541,16 @@ export function withEncoder<T>(encode: (encoder: Encoder) => void, use: (buffer:
 }
 
 /** The two halves of {@link withEncoder}, for where a closure for each message would cost too much. */
-export function acquireEncoder(): Encoder {
+export function acquireEncoder(holding?: Holding): Encoder {
   const encoder = sharedEncoder ?? new Encoder();
   sharedEncoder = undefined;
+  encoder.holding = holding;
   return encoder;
 }
 
 export function releaseEncoder(encoder: Encoder): void {
   encoder.shrink();
+  encoder.holding = undefined;
   sharedEncoder = encoder;
 }
 

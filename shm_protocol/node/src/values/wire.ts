@@ -16,6 +16,7 @@ export const MAX_VALUES = 1_048_576;
 export const CUT_SHORT = "it is cut short, or goes on after its value";
 
 export const EXT_ARRAY = 1;
+export const EXT_REFERENCE = 2;
 export const EXT_TIMESTAMP = 0xff; // -1
 
 /** Years 1 to 9999, the range of Python's datetime, in seconds since the epoch. */

@@ -64,6 +64,8 @@ export function frame(data: Uint8Array): Outcome {
       onCredit: (...fields) => { read = ["credit", ...fields]; },
       onLeave: () => { read = ["leave"]; },
       onExpose: (...fields) => { read = ["expose", ...fields]; },
+      onRelease: (...fields) => { read = ["release", ...fields]; },
+      onHold: (...fields) => { read = ["hold", ...fields]; },
     };
     readFrame(decoder, sink);
     if (read === undefined) throw new Error("a frame that is neither handed on nor refused");

@@ -9,27 +9,36 @@ from __future__ import annotations
 
 from .brief import brief
 from .ext_types import ARRAY_DTYPES, MAX_ARRAY_BYTES, MAX_ARRAY_DIMENSIONS, NdArray
-from .wire import EXT_ARRAY, MAX_DEPTH_RECEIVED, MAX_DEPTH_SENT, MAX_INT, MAX_VALUES, MIN_INT
+from .reference import FUNCTION, MAX_NAME_BYTES, OBJECT, RETURNED, Held, Reference
+from .wire import EXT_ARRAY, MAX_DEPTH_RECEIVED, MAX_DEPTH_SENT, MAX_INT, MAX_VALUES, MIN_INT, HasReferences
 
 __all__ = [
     "ARRAY_DTYPES",
     "EXT_ARRAY",
+    "FUNCTION",
     "MAX_ARRAY_BYTES",
     "MAX_ARRAY_DIMENSIONS",
     "MAX_DEPTH_RECEIVED",
     "MAX_DEPTH_SENT",
     "MAX_INT",
+    "MAX_NAME_BYTES",
     "MAX_VALUES",
     "MIN_INT",
+    "OBJECT",
+    "RETURNED",
     "Encoder",
+    "HasReferences",
+    "Held",
     "NdArray",
+    "Reference",
     "brief",
     "decode",
+    "decode_plain",
 ]
 
 try:
-    from .._codec import Encoder, decode
+    from .._codec import Encoder, decode, decode_plain
 except ImportError:
     # The socket transport does without anything compiled.
-    from .decoder import decode
+    from .decoder import decode, decode_plain
     from .encoder import Encoder  # type: ignore[assignment]

@@ -11,6 +11,7 @@ from ..errors import ProtocolError
 from .ext_types import unpack_ext
 from .wire import (
     CUT_SHORT,
+    EXT_REFERENCE,
     MAX_DEPTH_RECEIVED,
     MAX_VALUES,
     NO_MESSAGEPACK,
@@ -18,6 +19,7 @@ from .wire import (
     TOO_DEEP,
     TOO_MANY,
     UNSUITABLE_KEY,
+    HasReferences,
     Undecodable,
 )
 
@@ -48,10 +50,11 @@ class _Container:
 
 
 class Reader:
-    """Reads the one value in a message."""
+    """Reads the one value in a message. is_plain: one with references is left to others."""
 
-    def __init__(self, message: bytes) -> None:
+    def __init__(self, message: bytes, is_plain: bool = False) -> None:
         self._message = message
+        self._is_plain = is_plain
         self._at = 0
         # Of values that containers have announced: those still to come, each of which takes a byte at least, so that no
         # container is believed that announces more than the message can hold; and all so far.
@@ -113,6 +116,8 @@ class Reader:
             length = 1 << head - 0xD4 if head >= 0xD4 else self._length(head - 0xC7)
             body = bytearray(self._take(1 + length))
             code = body.pop(0)
+            if code == EXT_REFERENCE and self._is_plain:
+                raise HasReferences
             return unpack_ext(code - 0x100 if code >= 0x80 else code, body)
         if 0xC4 <= head <= 0xC6:
             return self._take(self._length(head - 0xC4))
@@ -156,7 +161,18 @@ class Reader:
 
 def decode(message: bytes) -> Any:
     """The one value in `message`. Raises ProtocolError for anything else."""
+    return _decode(message, False)
+
+
+def decode_plain(message: bytes) -> Any:
+    """The same, for a message without references. Raises HasReferences for one that has some."""
+    return _decode(message, True)
+
+
+def _decode(message: bytes, is_plain: bool) -> Any:
     try:
-        return Reader(message).read()
+        return Reader(message, is_plain).read()
+    except HasReferences:
+        raise
     except Undecodable as fault:
         raise ProtocolError(f"a message of {len(message)} bytes cannot be decoded: {fault}") from None

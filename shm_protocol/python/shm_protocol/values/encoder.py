@@ -11,6 +11,7 @@ from typing import Any, Final
 from ..errors import EncodeError, MessageTooLarge
 from .brief import brief
 from .reduced import reduced, reduced_key
+from .reference import Holding
 from .wire import (
     KEY_TYPES,
     MAX_BYTES,
@@ -31,13 +32,15 @@ _MAX_PATH_CHARACTERS: Final = 200
 class Encoder:
     """Encodes values, one at a time.
 
-    busy: whether it is at it. So it is found by the code of a value that is being encoded.
+    busy: whether it is at it. So it is found by the code of a value that is being encoded. holding: who knows what the
+    peer has lent; without it nothing of that can be sent.
     """
 
-    __slots__ = ("busy",)
+    __slots__ = ("busy", "holding")
 
-    def __init__(self) -> None:
+    def __init__(self, holding: Holding | None = None) -> None:
         self.busy = False
+        self.holding = holding
 
     def pack(self, value: object, names: Sequence[str] = (), levels: int = MAX_DEPTH_SENT) -> bytes:
         """The bytes of `value`.
@@ -48,7 +51,7 @@ class Encoder:
         """
         before, self.busy = self.busy, True
         try:
-            return encode(value, names, levels)
+            return encode(value, names, levels, self.holding)
         finally:
             self.busy = before
 
@@ -64,7 +67,7 @@ class _Level:
         self.next = 0
 
 
-def encode(value: object, names: Sequence[str], levels: int) -> bytes:
+def encode(value: object, names: Sequence[str], levels: int, holding: Holding | None = None) -> bytes:
     """See Encoder.pack."""
     out = bytearray()
     count = 1
@@ -81,7 +84,7 @@ def encode(value: object, names: Sequence[str], levels: int) -> bytes:
             if level.is_map and level.next % 2:
                 inner = _write(out, reduced_key(item))
             else:
-                inner = _write(out, item if is_one_of(type(item), PLAIN) else reduced(item))
+                inner = _write(out, item if is_one_of(type(item), PLAIN) else reduced(item, holding))
             if inner is None:
                 continue
             if len(stack) > levels:

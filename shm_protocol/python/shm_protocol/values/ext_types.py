@@ -1,4 +1,4 @@
-"""The ext types of PROTOCOL.md section 8: timestamps, and arrays of numbers."""
+"""The ext types of PROTOCOL.md section 8: timestamps, and arrays of numbers; reference.py has the other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 from math import prod
 from typing import Any, Final
 
-from .wire import EXT_ARRAY, EXT_TIMESTAMP, Ext, Undecodable, Unsendable
+from .reference import unpack_reference
+from .wire import EXT_ARRAY, EXT_REFERENCE, EXT_TIMESTAMP, Ext, Undecodable, Unsendable
 
 MAX_ARRAY_DIMENSIONS: Final = 8
 MAX_ARRAY_BYTES: Final = 2**63 - 1
@@ -145,6 +146,8 @@ def unpack_ext(code: int, data: bytearray) -> object:
     """The value of an ext, which may keep `data` for its own. Raises Undecodable."""
     if code == EXT_TIMESTAMP:
         return _unpack_timestamp(data)
+    if code == EXT_REFERENCE:
+        return unpack_reference(data)
     if code != EXT_ARRAY:
         raise Undecodable(f"an ext of the unknown type {code}")
     if len(data) < _ARRAY_HEADER.size:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from ..errors import cut, name_of, text_of
 from ..exits import is_interrupt
 from .ext_types import NdArray, is_ndarray, ndarray, ndarray_of_ours, timestamp
+from .reference import Held, Holding, Reference
 from .wire import KEY_TYPES, MAX_VALUES, PLAIN, SCALARS, Unsendable, is_one_of
 
 _HINTS: Final = {
@@ -33,10 +34,10 @@ _MRO: Final[Any] = vars(type)["__mro__"]
 _NAMESPACE: Final[Any] = vars(type)["__dict__"]
 
 
-def reduced(value: object) -> Any:
-    """A value of a plain type, or an Ext. Raises Unsendable."""
+def reduced(value: object, holding: Holding | None = None) -> Any:
+    """A value of a plain type, or an Ext. Raises Unsendable. holding: see Encoder."""
     try:
-        return _reduced(value)
+        return _reduced(value, holding)
     except Unsendable:
         raise
     except BaseException as error:
@@ -74,7 +75,7 @@ def _described(kind: type) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def _reduced(value: Any) -> Any:
+def _reduced(value: Any, holding: Holding | None) -> Any:
     # By the type: an object may lie about its __class__, and a value of its own methods.
     kind = type(value)
     if issubclass(kind, str):
@@ -97,6 +98,12 @@ def _reduced(value: Any) -> Any:
         return ndarray_of_ours(value)
     if is_ndarray(kind):
         return ndarray(value)
+    if issubclass(kind, Held):
+        if holding is None:
+            raise Unsendable("what stands for a thing of the peer's cannot be encoded here")
+        return holding.returned(value).to_ext()
+    if kind is Reference:
+        return Reference.to_ext(value)
     name = full_name_of(kind)
     # msgpack's own ext types are tuples; sent as arrays they would mean something else.
     if issubclass(kind, list | tuple) and not name.startswith("msgpack."):
@@ -106,7 +113,7 @@ def _reduced(value: Any) -> Any:
         return _dict_of(value)
     if issubclass(kind, Enum):
         member = object.__getattribute__(value, "_value_")
-        return member if is_one_of(type(member), PLAIN) else _reduced(member)
+        return member if is_one_of(type(member), PLAIN) else _reduced(member, holding)
     if any("__dataclass_fields__" in _NAMESPACE.__get__(base) for base in _MRO.__get__(kind)):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(kind)}
     hint = "; send value.item()" if name.startswith("numpy.") and hasattr(kind, "item") else _HINTS.get(name, "")

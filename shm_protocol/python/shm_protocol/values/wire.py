@@ -34,6 +34,7 @@ MAX_BYTES: Final = 2**32 - 1
 """Of a str, of bytes and of an ext: MessagePack has no longer ones."""
 
 EXT_ARRAY: Final = 1
+EXT_REFERENCE: Final = 2
 EXT_TIMESTAMP: Final = -1
 
 SCALARS: Final = frozenset({NoneType, bool, int, float, str, bytes})
@@ -52,6 +53,10 @@ class Unsendable(ValueError):  # an answer of the encoder's rooms to one another
 
 class Undecodable(ValueError):  # as above
     """Why a message is not one value."""
+
+
+class HasReferences(Undecodable):
+    """A message is not as plain as most: it has references, which somebody has to look at."""
 
 
 class Ext:
