@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { currentCall, listen } from "@shm-polyglot/protocol";
 
 const site = {
-  /** Reads pages for as long as somebody waits for them. */
+  /** Reads pages, one a second, for as long as somebody waits for them. */
   async crawl(pages: number): Promise<number> {
     // Aborted when the caller cancels, is gone, or does not wait any longer.
     const signal = currentCall()?.signal;
@@ -11,7 +11,7 @@ const site = {
         console.log("nobody waits for the crawl any more");
         break;
       }
-      await sleep(5);
+      await sleep(1000);
     }
     return pages;
   },
