@@ -244,9 +244,9 @@ static bool spin_for_room(shm_channel *channel, uint32_t piece, uint64_t until_n
     bool is_free = false;
     if (clock_ns >= until_ns || shm_ring_state(channel->producer.shared) == SHM_BUSY)
         return false;
-    shm_waiter_begin(&channel->room_waiter, clock_ns, 0);
     const uint64_t began_ns = clock_ns;
-    while (!is_free && clock_ns < until_ns && clock_ns - began_ns < SHM_SPIN_MAX_NS &&
+    shm_waiter_begin(&channel->room_waiter, clock_ns, 0);
+    while (!is_free && clock_ns < until_ns && clock_ns - began_ns < SHM_SPIN_WITHIN_NS &&
            shm_waiter_polls(&channel->room_waiter, clock_ns)) {
         for (int look = 0; look < LOOKS_PER_CLOCK && !is_free; look++) {
             relax();
@@ -254,8 +254,6 @@ static bool spin_for_room(shm_channel *channel, uint32_t piece, uint64_t until_n
             is_free = shm_ring_has_room(&channel->producer, piece) != 0;
         }
         clock_ns = now_ns();
-        if (clock_ns - began_ns > POLITE_AFTER_NS)
-            sched_yield();
     }
     shm_waiter_end(&channel->room_waiter, is_free);
     return is_free;
@@ -466,8 +464,9 @@ static bool spin(shm_channel *channel, uint64_t until_ns, uint64_t *clock_ns)
         *clock_ns = now_ns();
         if (*clock_ns >= until_ns || !shm_waiter_polls(&channel->waiter, *clock_ns))
             return false;
-        /* The peer may wait for this very core: a wake-up by socket likes to put both on one. */
-        if (*clock_ns - channel->waiter.began_ns > POLITE_AFTER_NS)
+        /* The peer may wait for this very core: a wake-up by socket likes to put both on one. In the middle of a message it is
+         * sooner woken than a third has used up what it was given of this core. */
+        if (!channel->waiter.within && *clock_ns - channel->waiter.began_ns > POLITE_AFTER_NS)
             sched_yield();
     }
 }

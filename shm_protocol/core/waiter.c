@@ -20,7 +20,7 @@ void shm_waiter_begin(struct shm_waiter *waiter, uint64_t now_ns, size_t sent_by
     if (waiter->began_ns != 0)
         return;
     waiter->began_ns = now_ns;
-    waiter->learns = !waiter->fixed;
+    waiter->within = false;
     waiter->polls_ns = waiter->budget_ns;
     if (!waiter->fixed && ++waiter->unprobed >= SHM_SPIN_PROBE_EVERY)
         waiter->polls_ns = SHM_SPIN_MAX_NS;
@@ -35,8 +35,8 @@ void shm_waiter_begin_within(struct shm_waiter *waiter, uint64_t now_ns)
     if (waiter->began_ns != 0)
         return;
     waiter->began_ns = now_ns;
-    waiter->learns = false;
-    waiter->polls_ns = waiter->fixed ? waiter->budget_ns : SHM_SPIN_MAX_NS;
+    waiter->within = true;
+    waiter->polls_ns = waiter->fixed ? waiter->budget_ns : SHM_SPIN_WITHIN_NS;
 }
 
 bool shm_waiter_polls(const struct shm_waiter *waiter, uint64_t now_ns)
@@ -47,7 +47,7 @@ bool shm_waiter_polls(const struct shm_waiter *waiter, uint64_t now_ns)
 void shm_waiter_end(struct shm_waiter *waiter, bool caught)
 {
     waiter->began_ns = 0;
-    if (!waiter->learns || waiter->polls_ns == 0)
+    if (waiter->fixed || waiter->within || waiter->polls_ns == 0)
         return;
     if (caught) {
         waiter->budget_ns = SHM_SPIN_MAX_NS;

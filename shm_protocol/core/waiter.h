@@ -23,13 +23,17 @@
  * a nanosecond longer for each byte, up to this. Beyond it the wake-up saved is little beside the rest. */
 #define SHM_SPIN_LARGE_MAX_NS UINT64_C(300000)
 
+/* In the middle of a message, for its next fragment or for room for that. A peer that is at work on it takes a few microseconds;
+ * one that takes longer has lost its core, and that may take milliseconds. */
+#define SHM_SPIN_WITHIN_NS UINT64_C(50000)
+
 struct shm_waiter {
     uint64_t budget_ns;
     uint64_t began_ns;  /* when the current wait began; 0 when none is under way */
     uint64_t polls_ns;  /* how long the current wait polls */
     uint32_t unprobed;  /* waits since one polled for the maximum */
     uint32_t missed;    /* waits in a row that polling did not catch */
-    bool learns;        /* whether the end of the current wait says something about the budget */
+    bool within;        /* the current wait is in the middle of a message */
     bool fixed;         /* the budget never changes */
 };
 
@@ -41,8 +45,8 @@ void shm_waiter_init(struct shm_waiter *waiter, int64_t spin_us, int cores);
  * message that the peer may have to read first. */
 void shm_waiter_begin(struct shm_waiter *waiter, uint64_t now_ns, size_t sent_bytes);
 
-/* The same in the middle of a message, for its next fragment or for room for that. The peer is at it this very moment, so
- * this polls for the maximum, whatever polling has brought between messages, and changes nothing about that. */
+/* The same in the middle of a message: polls for SHM_SPIN_WITHIN_NS, whatever polling has brought between messages, and changes
+ * nothing about that. */
 void shm_waiter_begin_within(struct shm_waiter *waiter, uint64_t now_ns);
 
 /* Is polling still within the budget of the current wait? */

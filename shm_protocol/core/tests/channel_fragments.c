@@ -13,7 +13,7 @@ static void carry(struct pair *pair, size_t length, uint64_t seed)
     while ((rc = send_pattern(pair->dialer, length, seed)) == -EAGAIN) {
         CHECK(shm_channel_is_sending(pair->dialer));
         CHECK_EQUAL(peek_answer(pair->acceptor), 0);
-        CHECK_EQUAL(shm_channel_wait(pair->dialer, -1), 1);
+        CHECK_EQUAL(wait_through_signals(pair->dialer), 1);
     }
     CHECK_EQUAL(rc, 0);
     CHECK(!shm_channel_is_sending(pair->dialer));
@@ -128,7 +128,7 @@ static void *send_large(void *argument)
 {
     struct pair *pair = argument;
     while (send_pattern(pair->dialer, 5 * CAPACITY + 3, 1) == -EAGAIN)
-        CHECK_EQUAL(shm_channel_wait(pair->dialer, -1), 1);
+        CHECK_EQUAL(wait_through_signals(pair->dialer), 1);
     return NULL;
 }
 

@@ -160,8 +160,8 @@ static void within_a_message_the_budget_neither_counts_nor_changes(void)
     use_up(&waiter);
     for (int wait = 0; wait < 100; wait++) {
         shm_waiter_begin_within(&waiter, 1000);
-        CHECK(shm_waiter_polls(&waiter, 1000 + SHM_SPIN_MAX_NS - 1));
-        CHECK(!shm_waiter_polls(&waiter, 1000 + SHM_SPIN_MAX_NS));
+        CHECK(shm_waiter_polls(&waiter, 1000 + SHM_SPIN_WITHIN_NS - 1));
+        CHECK(!shm_waiter_polls(&waiter, 1000 + SHM_SPIN_WITHIN_NS));
         shm_waiter_end(&waiter, wait % 2 == 0);
         CHECK_EQUAL(waiter.budget_ns, 0);
     }

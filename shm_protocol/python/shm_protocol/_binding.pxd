@@ -15,8 +15,14 @@ cdef class Channel:
     cdef uint32_t message_limit
     cdef int waiters      # threads inside the core without the GIL: the memory must stay
     cdef int64_t unbroken_ns  # how long the next sleep may last before it is looked whether a signal has come
-    cdef bytes unsent     # the message that is partly sent: its bytes must stay
+    cdef const uint8_t *unsent_at  # the message that is partly sent, or NULL: in `unsent` or in `kept`, which must stay
+    cdef size_t unsent_length
+    cdef bytes unsent
+    cdef uint8_t *kept
+    cdef size_t kept_size
     cdef object closed_because
+    cdef uint8_t *spare   # memory of a large message that nobody reads any more, for the core to use again
+    cdef size_t spare_size
 
     cdef bint put(self, const uint8_t *message, size_t length) except -1
     cdef bint put_rest(self, const uint8_t *message, size_t length, int64_t timeout_ns) except -1

@@ -5,11 +5,13 @@ happened.
 A channel belongs to one thread at a time; only interrupt may be called by another.
 """
 
+from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, EINTR, EINVAL, EMSGSIZE, ENOMEM, ENOMSG, EPIPE, EPROTO, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
 
 import os
 
@@ -129,6 +131,8 @@ cdef object _error(int rc):
 cdef enum:
     # From here on others may run while a message is copied.
     LARGE_BYTES = 65536
+    # Memory of this size stays allocated for the next message.
+    BYTES_KEPT = 8388608
 
 cdef int64_t FIRST_UNBROKEN_NS = 1000000000
 cdef int64_t MAX_UNBROKEN_NS = 60000000000
@@ -139,6 +143,37 @@ cdef int64_t now_ns() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     return now.tv_sec * 1000000000 + now.tv_nsec
+
+
+cdef class _Taken:
+    """The memory of one large message, the channel's again when nobody reads it any more: to have memory anew for each costs
+    several times what is done with it.
+    """
+
+    cdef Channel channel
+    cdef uint8_t *memory
+    cdef size_t size
+    cdef Py_ssize_t length
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.memory, self.length, True, flags)
+
+    def __dealloc__(self):
+        # In any thread, so not to the core. And the channel may be gone, where both were part of the same garbage.
+        if self.channel is None or self.channel.spare != NULL:
+            free(self.memory)
+        else:
+            self.channel.spare = self.memory
+            self.channel.spare_size = self.size
+
+
+cdef _Taken _taken(Channel channel, uint8_t *memory, size_t size, size_t length):
+    cdef _Taken taken = _Taken.__new__(_Taken)
+    taken.channel = channel
+    taken.memory = memory
+    taken.size = size
+    taken.length = length
+    return taken
 
 
 cdef class Channel:
@@ -174,9 +209,15 @@ cdef class Channel:
 
     cdef void _free(self) noexcept:
         shm_channel_close(self.channel)
+        free(self.spare)
+        self.spare = NULL
         self.channel = NULL
         self.socket_fd = -1
         self.unsent = None
+        self.unsent_at = NULL
+        free(self.kept)
+        self.kept = NULL
+        self.kept_size = 0
 
     cdef int _require_open(self) except -1:
         if self.channel == NULL or self.closed_because is not None:
@@ -184,7 +225,7 @@ cdef class Channel:
         return 0
 
     cdef int _require_nothing_kept(self) except -1:
-        if self.unsent is not None:
+        if self.unsent_at != NULL:
             raise ValueError("a message is partly sent; no other may be sent before it")
         return 0
 
@@ -206,7 +247,16 @@ cdef class Channel:
 
     cdef int keep(self, const uint8_t *message, size_t length) except -1:
         """Keep a copy of what was put in part."""
-        self.unsent = PyBytes_FromStringAndSize(<const char *>message, length)
+        cdef uint8_t *grown
+        if length > self.kept_size:
+            grown = <uint8_t *>realloc(self.kept, length)
+            if grown == NULL:
+                raise MemoryError
+            self.kept = grown
+            self.kept_size = length
+        memcpy(self.kept, message, length)
+        self.unsent_at = self.kept
+        self.unsent_length = length
         return 0
 
     cdef bint _has_only_room(self, int64_t timeout_ns) except -1:
@@ -317,10 +367,15 @@ cdef class Channel:
         return -1
 
     cdef bint _continue_sending(self) except -1:
-        cdef int rc = shm_channel_send(self.channel, PyBytes_AS_STRING(self.unsent), PyBytes_GET_SIZE(self.unsent))
+        cdef int rc = shm_channel_send(self.channel, self.unsent_at, self.unsent_length)
         if rc == -EAGAIN:
             return False
         self.unsent = None
+        self.unsent_at = NULL
+        if self.kept_size > BYTES_KEPT:
+            free(self.kept)
+            self.kept = NULL
+            self.kept_size = 0
         if rc < 0:
             raise _error(rc)
         return True
@@ -328,12 +383,22 @@ cdef class Channel:
     cdef object _next(self):
         cdef const uint8_t *message
         cdef size_t length
+        cdef size_t size = 0
+        cdef uint8_t *taken
         cdef bytes copied
-        cdef int rc = shm_channel_peek(self.channel, &message, &length)
+        cdef int rc
+        if self.spare != NULL:
+            shm_channel_give_back(self.channel, self.spare, self.spare_size)
+            self.spare = NULL
+        rc = shm_channel_peek(self.channel, &message, &length)
         if rc == 0:
             return None
         if rc < 0:
             raise _error(rc)
+        if length > LARGE_BYTES:
+            taken = shm_channel_take(self.channel, &size)
+            if taken != NULL:
+                return memoryview(_taken(self, taken, size, length))
         copied = PyBytes_FromStringAndSize(<const char *>message, length)
         shm_channel_consume(self.channel)
         return copied
@@ -357,7 +422,7 @@ cdef class Channel:
     @property
     def sending(self):
         """Whether a message waits for room in the ring, perhaps partly sent."""
-        return self.unsent is not None
+        return self.unsent_at != NULL
 
     def send(self, bytes message not None):
         """Send. True: it is published. False: the ring is full; the message is kept, and `flush` goes on with it.
@@ -367,15 +432,18 @@ cdef class Channel:
         if self._publish(<const uint8_t *>PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message)):
             return True
         self.unsent = message
+        self.unsent_at = <const uint8_t *>PyBytes_AS_STRING(message)
+        self.unsent_length = PyBytes_GET_SIZE(message)
         return False
 
     def flush(self):
         """Go on with the message that is kept. True: nothing is kept any more."""
         self._require_open()
-        return self.unsent is None or self._continue_sending()
+        return self.unsent_at == NULL or self._continue_sending()
 
     def receive(self, int64_t timeout_ns):
-        """The next message, or None after `timeout_ns` (< 0: no limit). A message that is kept goes on meanwhile.
+        """The next message, or None after `timeout_ns` (< 0: no limit). A message that is kept goes on meanwhile. A large one is
+        a memoryview, of memory that others are put into when that is gone.
 
         Raises PeerGone once the peer is gone and all it sent has been received.
         """
@@ -387,7 +455,7 @@ cdef class Channel:
         while True:
             if self._wait(timeout_ns, -1) == 0:
                 return None
-            if self.unsent is not None:
+            if self.unsent_at != NULL:
                 self._continue_sending()
             message = self._next()
             if message is not None:
@@ -405,7 +473,7 @@ cdef class Channel:
         while message is None:
             if self._wait(-1, wake_fd) == 0:
                 return None
-            if self.unsent is not None:
+            if self.unsent_at != NULL:
                 self._continue_sending()
             message = self._next()
         return message

@@ -424,28 +424,32 @@ cdef struct Reader:
 cdef list _keys = [None] * KEYS
 
 
-def decode(bytes message not None):
+def decode(message not None):
     """The one value in `message`: see values/decoder.py."""
     return _decode(message, False)
 
 
-def decode_plain(bytes message not None):
+def decode_plain(message not None):
     """The same, for a message without references: see values/decoder.py."""
     return _decode(message, True)
 
 
-cdef object _decode(bytes message, bint is_plain):
+cdef object _decode(object message, bint is_plain):
+    cdef const uint8_t[::1] view
     try:
-        return _read_all(message, is_plain)
+        if type(message) is bytes:
+            return _read_all(<const uint8_t *>PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message), is_plain)
+        view = message
+        return _read_all(&view[0], view.shape[0], is_plain)
     except HasReferences:
         raise
     except Undecodable as fault:
         raise ProtocolError(f"a message of {len(message)} bytes cannot be decoded: {fault}") from None
 
 
-cdef object _read_all(bytes message, bint is_plain):
+cdef object _read_all(const uint8_t *message, Py_ssize_t length, bint is_plain):
     cdef Reader reader
-    _begin(&reader, <const uint8_t *>PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message), 1, is_plain)
+    _begin(&reader, message, length, 1, is_plain)
     value = _read(&reader, 0)
     if reader.at != reader.end:
         raise Undecodable(CUT_SHORT)

@@ -694,7 +694,7 @@ class Connection:
             session.queue or session.flowing or session.replies or session.waiting or self._serving.depth
         )
 
-    def _serve_first(self, message: bytes) -> bool:
+    def _serve_first(self, message: bytes | memoryview) -> bool:
         """Take a message, the first after a quiet time. If it is a request and all that has arrived, serve it: the
         usual case, without any of the general machinery. False: it is received, and has its turn.
         """

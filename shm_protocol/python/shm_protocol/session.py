@@ -340,7 +340,7 @@ class Session:
 
     # What arrives.
 
-    def receive(self, message: bytes) -> None:
+    def receive(self, message: bytes | memoryview) -> None:
         """Take a message. Raises ProtocolError."""
         try:
             frame = values.decode_plain(message)
@@ -349,7 +349,7 @@ class Session:
             return
         self.receive_frame(frame, len(message))
 
-    def start_alone(self, message: bytes) -> ServedCall | None:
+    def start_alone(self, message: bytes | memoryview) -> ServedCall | None:
         """Take a message while nothing is queued: the usual request is started at once and returned; whatever else it
         is has been received as by receive. Raises ProtocolError.
         """

@@ -80,7 +80,7 @@ def test_receiving_goes_on_with_the_message_that_is_kept(ends: Ends) -> None:
     message = b"x" * 50_000
     assert not ends.dialer.send(message)
     assert not ends.acceptor.send(message)
-    received: list[bytes | None] = []
+    received: list[bytes | memoryview | None] = []
 
     def receive_and_send_the_rest(end: Channel) -> None:
         received.append(end.receive(HANG_NS))
@@ -92,6 +92,28 @@ def test_receiving_goes_on_with_the_message_that_is_kept(ends: Ends) -> None:
     receive_and_send_the_rest(ends.dialer)
     thread.join()
     assert received == [message, message]
+
+
+def test_a_large_message_stays_as_it_came_for_as_long_as_it_is_held(ends: Ends) -> None:
+    def carry(message: bytes) -> bytes | memoryview:
+        is_sent = ends.dialer.send(message)
+        while True:
+            received = ends.acceptor.try_receive()
+            is_sent = is_sent or ends.dialer.flush()
+            if received is not None:
+                assert is_sent
+                return received
+
+    messages = [bytes([number]) * 100_000 for number in range(4)]
+    held = [carry(message) for message in messages[:3]]
+    assert held == messages[:3]
+    with pytest.raises(TypeError, match="read-only"):
+        memoryview(held[0])[0] = 1
+    del held[1]
+    assert carry(messages[3]) == messages[3]
+    assert held == [messages[0], messages[2]]
+    ends.acceptor.close()
+    assert held == [messages[0], messages[2]]
 
 
 def test_a_message_past_the_limit_is_refused(ends: Ends) -> None:
@@ -128,7 +150,7 @@ def test_a_byte_that_is_no_doorbell_breaks_the_protocol(ends: Ends) -> None:
 @pytest.mark.parametrize("spin_us", [0, 100])
 def test_a_parked_channel_is_woken(spin_us: int) -> None:
     ends = Ends(spin_us)
-    received: list[bytes | None] = []
+    received: list[bytes | memoryview | None] = []
     thread = threading.Thread(target=lambda: received.extend(ends.acceptor.receive(HANG_NS) for _ in range(100)))
     thread.start()
     for i in range(100):

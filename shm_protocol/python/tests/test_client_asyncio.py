@@ -427,7 +427,7 @@ def close(connection: Connection) -> None:
     connection.close()
 
 
-def receive(connection: Connection) -> bytes:
+def receive(connection: Connection) -> bytes | memoryview:
     message = connection._transport.receive(int(HANG_S * 1e9))
     assert message is not None
     return message

@@ -385,7 +385,7 @@ def test_a_caller_that_gave_up_tells_the_peer(make: Callable[..., Ends]) -> None
 
 def test_a_default_timeout_is_not_sent(make: Callable[..., Ends]) -> None:
     ends = make()
-    received: list[bytes | None] = []
+    received: list[bytes | memoryview | None] = []
 
     def answer() -> None:
         received.append(ends.far_transport.receive(int(HANG_S * 1e9)))
@@ -676,7 +676,8 @@ def test_a_stream_past_its_deadline_says_so_and_is_cancelled(make: Callable[...,
     stream = ends.near.stream("f", timeout=0.01)
     with pytest.raises(CallTimeout, match=r"^f: the stream did not end within 0\.01 s"):
         next(stream)
-    assert [values.decode(m)[0] for m in iter(ends.far_transport.try_receive, None)] == [frames.REQUEST, frames.CANCEL]
+    arrived: list[bytes | memoryview] = list(iter(ends.far_transport.try_receive, None))
+    assert [values.decode(message)[0] for message in arrived] == [frames.REQUEST, frames.CANCEL]
 
 
 def test_a_stream_that_is_always_ahead_of_its_reader_ends_at_its_deadline(make: Callable[..., Ends]) -> None:

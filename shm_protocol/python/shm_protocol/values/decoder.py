@@ -159,19 +159,19 @@ class Reader:
         return taken
 
 
-def decode(message: bytes) -> Any:
+def decode(message: bytes | memoryview) -> Any:
     """The one value in `message`. Raises ProtocolError for anything else."""
     return _decode(message, False)
 
 
-def decode_plain(message: bytes) -> Any:
+def decode_plain(message: bytes | memoryview) -> Any:
     """The same, for a message without references. Raises HasReferences for one that has some."""
     return _decode(message, True)
 
 
-def _decode(message: bytes, is_plain: bool) -> Any:
+def _decode(message: bytes | memoryview, is_plain: bool) -> Any:
     try:
-        return Reader(message, is_plain).read()
+        return Reader(bytes(message), is_plain).read()
     except HasReferences:
         raise
     except Undecodable as fault:
