@@ -373,7 +373,7 @@ class Session:
         self._arriving = size
         frames.read_frame(frame, self)
 
-    def _receive_with_references(self, message: bytes) -> None:
+    def _receive_with_references(self, message: bytes | memoryview) -> None:
         frame = values.decode(message)
         lending = self.lending
         if type(frame) is not list:
