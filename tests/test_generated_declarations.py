@@ -209,11 +209,6 @@ await shop.on_sale((name: number) => name); // TS2345
 await shop.price("x", "today"); // TS2345
 """
 
-HANDLE = """
-export type Handle<T extends object> = T & { dispose(): void; [Symbol.dispose](): void };
-export type Callback<A extends readonly unknown[], R> = ((...args: A) => Promise<R>) & { hold(): unknown };
-"""
-
 PROGRAMS = {"right.ts": RIGHT, "right_shop.ts": RIGHT_SHOP, "wrong.ts": WRONG, "wrong_shop.ts": WRONG_SHOP}
 
 
@@ -230,10 +225,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, program in PROGRAMS.items():
         (folder / name).write_text(program)
     (folder / "package.json").write_text('{"type": "module"}')
-    library = folder / "node_modules" / "@shm-polyglot" / "protocol"
+    library = folder / "node_modules" / "@shm-polyglot"
     library.mkdir(parents=True)
-    (library / "package.json").write_text('{"name": "@shm-polyglot/protocol", "types": "index.d.ts"}')
-    (library / "index.d.ts").write_text(f'export * from "{ROOT}/shm_protocol/node/dist/index.js";\n{HANDLE}')
+    (library / "protocol").symlink_to(ROOT / "shm_protocol" / "node")
     return folder
 
 
