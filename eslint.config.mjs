@@ -3,7 +3,7 @@ import eslint from "@eslint/js";
 import tseslint from "typescript-eslint";
 
 export default defineConfig(
-  globalIgnores(["**/dist/", "**/build/", "**/node_modules/", "**/.venv/", "**/.make/"]),
+  globalIgnores(["shm_protocol/node/types/", "**/dist/", "**/build/", "**/node_modules/", "**/.venv/", "**/.make/"]),
   eslint.configs.recommended,
   {
     files: ["**/*.ts"],

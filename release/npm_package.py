@@ -43,6 +43,12 @@ def make(source: Source, compiler: Compiler, work: Path, out: Path, pool: Execut
     (work / "core").mkdir()
     for file in core.glob("*.[ch]"):
         shutil.copy(file, work / "core")
+    shutil.copytree(library / "types", work / "types")
+    # What describes Python files: it needs no installed library.
+    described = source.tree / "shm_protocol" / "python" / "shm_protocol" / "described"
+    (work / "python" / "described").mkdir(parents=True)
+    for file in (described / "__init__.py", described / "python_source.py", *described.glob("source_*.py")):
+        shutil.copy(file, work / "python" / "described")
     manifest = json.loads((library / "package.json").read_text())
     published = {name: value for name, value in manifest.items() if name not in _UNPUBLISHED}
     (work / "package.json").write_text(json.dumps(published, indent=2) + "\n")

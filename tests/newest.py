@@ -22,7 +22,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 BUILD: Final = ROOT / "build"
 TOOLS: Final = ROOT / "release" / "tests" / "tools"
 LOCK: Final = ROOT / "requirements-dev.lock"
-PYTHON_TESTS: Final = ("shm_protocol/python/tests", "tests/pairing")
+PYTHON_TESTS: Final = ("shm_protocol/python/tests", "tests/pairing", "tests/test_imports_of_python.py")
 LEFT_OUT: Final = (
     "shm_protocol/python/tests/test_naming.py",
     "tests/pairing/test_routing.py",

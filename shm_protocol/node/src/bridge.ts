@@ -113,6 +113,21 @@ export function listen(options: ListenOptions = {}): Promise<Bridge> {
   return Bridge.listen(options);
 }
 
+/** What bridges of the library's own have. */
+interface SpecialBridge {
+  /** Functions of the library's own, beside those that every bridge has. */
+  builtIns?: Readonly<Record<string, ExposedFunction>>;
+  /** It is for a child of this process alone, and does not keep the process running. */
+  isOfChild?: boolean;
+}
+
+const open = new Set<Bridge>();
+
+/** Those that this process listens with, in the order in which they were opened; without those of its children. */
+export function openBridges(): Bridge[] {
+  return [...open];
+}
+
 /** This side of the bridge. Made by {@link listen}. */
 export class Bridge extends BridgeEmitter {
   /** The socket that peers connect to. */
@@ -140,11 +155,11 @@ export class Bridge extends BridgeEmitter {
   }
 
   /**
-   * See {@link listen}. builtIns: functions of the library's own, beside those that every bridge has.
+   * See {@link listen}.
    *
    * @internal
    */
-  static async listen(options: ListenOptions, builtIns: Readonly<Record<string, ExposedFunction>> = {}): Promise<Bridge> {
+  static async listen(options: ListenOptions, special: SpecialBridge = {}): Promise<Bridge> {
     const asked = readListenOptions(options);
     const settings = readSettings(process.env, asked.path);
     const log = guardedLogger(asked.log ?? stderrLogger);
@@ -156,7 +171,7 @@ export class Bridge extends BridgeEmitter {
     const bridge = new Bridge(path, log, maxMessage);
     bridge.exposed.addBuiltIn("connections", () => bridge.describeConnections());
     bridge.exposed.addBuiltIn("sources", () => bridge.exposed.sources());
-    for (const [name, run] of Object.entries(builtIns)) bridge.exposed.addBuiltIn(name, run);
+    for (const [name, run] of Object.entries(special.builtIns ?? {})) bridge.exposed.addBuiltIn(name, run);
     if (asked.expose !== undefined) bridge.exposed.add(asked.expose);
     if (asked.files !== undefined) bridge.exposed.nameFiles(asked.files);
     const rendezvous = {
@@ -173,10 +188,15 @@ export class Bridge extends BridgeEmitter {
       },
       log,
       hasRoom: () => bridge.live.size < maxConnections,
-      onAccepted: (accepted: Accepted) => { bridge.connected(accepted, binding); },
+      onAccepted: (accepted: Accepted) => {
+        if (special.isOfChild === true) accepted.socket.unref();
+        bridge.connected(accepted, binding);
+      },
     };
     // Outside of whatever the application does as it starts: what comes by a connection is no part of it.
     bridge.rendezvous = await runOutside(() => Rendezvous.listen(rendezvous));
+    if (special.isOfChild === true) bridge.rendezvous.unref();
+    else open.add(bridge);
     log.info("listening", { path, transport });
     return bridge;
   }
@@ -280,6 +300,7 @@ export class Bridge extends BridgeEmitter {
   }
 
   private async shutDown(): Promise<void> {
+    open.delete(this);
     for (const connection of [...this.live]) {
       connection.close();
       this.forget(connection, undefined);

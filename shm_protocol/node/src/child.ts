@@ -30,7 +30,7 @@ async function run(socket: string, parent: number): Promise<void> {
   watch.unref();
   const modules = new Modules((functions) => { bridge.expose(functions); });
   const load = (file: string, fresh: boolean): Promise<{ key: string; exports: Export[] }> => modules.load(file, fresh);
-  const bridge = await Bridge.listen({ path: socket, name: "node child", log }, { load });
+  const bridge = await Bridge.listen({ path: socket, name: "node child", log }, { builtIns: { load } });
   watch.on("message", () => {
     void bridge.close().finally(() => {
       rmSync(dirname(socket), { recursive: true, force: true });

@@ -95,6 +95,11 @@ export class Listener {
     await Promise.all(this.closing);
   }
 
+  /** Not to keep the process running. */
+  unref(): void {
+    this.listening.server.unref();
+  }
+
   private abandon(server: Server): void {
     this.closing.push(new Promise((ended) => server.close(() => { ended(); })));
   }

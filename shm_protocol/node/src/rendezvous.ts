@@ -88,6 +88,11 @@ export class Rendezvous {
     await this.listener?.close();
   }
 
+  /** Not to keep the process running. */
+  unref(): void {
+    this.listener?.unref();
+  }
+
   private greet(socket: Socket): void {
     if (this.greeting.size >= MAX_GREETING) this.dropOldest();
     this.greeting.add(socket);

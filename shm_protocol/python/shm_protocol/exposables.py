@@ -59,18 +59,27 @@ _NAMESPACE: Final[Any] = vars(type)["__dict__"]
 _MISSING: Final = object()
 
 
-def functions_of(name: object, value: Any) -> list[tuple[str, Function]]:
-    """What is exposed of `value` under `name`, with its full names. Raises TypeError, ValueError and ImportError."""
+def named(name: object, value: object) -> tuple[str, object]:
+    """The name, and what stands under it: where that is named, it is imported. Raises TypeError, ValueError and
+    ImportError.
+    """
     if not isinstance(name, str):
         raise TypeError(f"expose: {shown(name)}: a name must be a string")
     if not name:
         raise ValueError(f"expose: {name!r}: a name must be 1 to {frames.MAX_METHOD_BYTES} bytes of UTF-8")
     if issubclass(type(value), str):
         value = dotted_names.resolve(name, str.__str__(value))
+    return name, value
+
+
+def functions_of(name: str, value: Any) -> list[tuple[str, Function]]:
+    """What is exposed of `value` under `name`, with its full names; of a module, its functions. Raises TypeError,
+    ValueError and ImportError.
+    """
     kind = type(value)
     if issubclass(kind, ModuleType):
-        found = _of_module(name, value)
-    elif looked_at(f"expose: {name}", lambda: issubclass(kind, Mapping)):
+        return [(f"{name}.{function_name}", function) for function_name, function in _of_module(name, value).items()]
+    if looked_at(f"expose: {name}", lambda: issubclass(kind, Mapping)):
         found = _of_mapping(name, value)
     elif is_function(value):
         return [(name, value)]
@@ -84,7 +93,7 @@ def functions_of(name: object, value: Any) -> list[tuple[str, Function]]:
 
 
 def _of_module(name: str, module: ModuleType) -> dict[str, Function]:
-    """Public functions defined there: not what it imports, and no classes. Where there is an `__all__` it says what is
+    """Public functions defined there, and not what it imports. Where there is an `__all__` it says what is
     meant, wherever that was defined.
     """
     # Not its attributes: a module may have a __getattr__ too.
@@ -94,12 +103,16 @@ def _of_module(name: str, module: ModuleType) -> dict[str, Function]:
     public = {key: value for key, value in vars(module).items() if not key.startswith("_") and is_function(value)}
     if names is not None:
         return {key: value for key, value in public.items() if key in names}
-    own = {key: value for key, value in public.items() if getattr(value, "__module__", None) == module.__name__}
-    if public and not own:
-        raise TypeError(
-            f"expose: {name} has no public functions of its own; expose them one by one, or list them in `__all__`"
-        )
-    return own
+    return {key: value for key, value in public.items() if getattr(value, "__module__", None) == module.__name__}
+
+
+def nothing_in(name: str, module: ModuleType) -> TypeError:
+    """Why a module cannot be exposed that has nothing to call."""
+    if any(not key.startswith("_") and is_function(value) for key, value in vars(module).items()):
+        hint = " of its own; expose them one by one, or list them in `__all__`"
+        if "__all__" not in vars(module):
+            return TypeError(f"expose: {name} has no public functions{hint}")
+    return TypeError(f"expose: {name} has no public functions")
 
 
 def _check_all(name: str, module: ModuleType, names: object) -> None:

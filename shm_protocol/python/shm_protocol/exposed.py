@@ -10,15 +10,19 @@ import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import ModuleType
 from typing import Final, Protocol
 from weakref import ref
 
 from . import frames
-from .exposables import Exposables, Function, functions_of, is_asynchronous, looked_at
+from .exposables import Exposables, Function, functions_of, is_asynchronous, looked_at, named, nothing_in
+from .module_members import file_of, in_project, members_of
 from .options import shown
 
 BUILT_IN: Final = "shm_polyglot."
 """What begins so is the library's own (PROTOCOL.md section 7)."""
+
+SOURCES: Final = f"{BUILT_IN}sources"
 
 ANY_NUMBER: Final = range(sys.maxsize)
 """Of arguments."""
@@ -42,13 +46,16 @@ class Exposed:
 
     has_loop: they are served in an event loop, which coroutine functions and asynchronous generators need.
     argument_counts: of each function how many arguments it can take, read from its signature when it is exposed; a call
-    with another number is answered with an error, and the function not run.
+    with another number is answered with an error, and the function not run. built_in: the library's own functions.
     """
 
     def __init__(self, functions: Exposables | None = None, *, has_loop: bool = False) -> None:
         self._has_loop: Final = has_loop
         self.functions: Final[dict[str, Function]] = {}
         self.argument_counts: Final[dict[str, range]] = {}
+        self.built_in: Final[dict[str, Function]] = {SOURCES: self.sources}
+        self._modules: Final[dict[str, ModuleType]] = {}
+        self._members: Final[set[str]] = set()
         # Not kept alive: a connection that nobody holds any more ends at once.
         self._namers: Final[dict[int, ref[Namer]]] = {}
         if functions is not None:
@@ -64,9 +71,13 @@ class Exposed:
         if not issubclass(type(functions), Mapping):
             raise TypeError(f"expose={shown(functions)}: must be a mapping of names to what is exposed")
         added: dict[str, Function] = {}
-        for name, value in looked_at("expose", lambda: list(functions.items())):
+        modules: dict[str, ModuleType] = {}
+        for key, given in looked_at("expose", lambda: list(functions.items())):
+            name, value = named(key, given)
+            if issubclass(type(value), ModuleType):
+                modules[name] = value  # type: ignore[assignment]  # as just seen
             for full_name, function in functions_of(name, value):
-                if full_name in self.functions or full_name in added:
+                if (full_name in self.functions and full_name not in self._members) or full_name in added:
                     raise ValueError(f"expose: {full_name} is exposed already")
                 if full_name.startswith(BUILT_IN):
                     raise ValueError(f"expose: {full_name}: what begins with {BUILT_IN} is the library's own")
@@ -74,11 +85,22 @@ class Exposed:
                     raise ValueError(
                         f"expose: {full_name!r}: a name must be 1 to {frames.MAX_METHOD_BYTES} bytes of UTF-8"
                     )
-                if not self._has_loop and looked_at(f"expose: {full_name}", partial(is_asynchronous, function)):
+                if not self._has_loop and _is_asynchronous(full_name, function):
                     raise TypeError(
                         f"expose: {full_name} is a coroutine function or an asynchronous generator; {NEEDS_LOOP}"
                     )
                 added[full_name] = function
+        members = self._members_of(modules, added)
+        added.update(members)
+        self.insert(added)
+        self._members.difference_update(added)
+        self._members.update(members)
+        self._modules.update(modules)
+
+    def insert(self, added: Mapping[str, Function]) -> None:
+        """Expose functions by their full names, whose names and kinds are known to be right. Raises ValueError for more
+        than 65,536, TypeError.
+        """
         if len(self.functions) + len(added) > frames.MAX_EXPOSED:
             raise ValueError(
                 f"expose: {len(self.functions) + len(added)} functions: at most {frames.MAX_EXPOSED} are allowed"
@@ -93,12 +115,37 @@ class Exposed:
             if namer is not None:
                 namer.name_exposed(list(added))
 
+    def sources(self) -> list[dict[str, str | None]]:
+        """Which file stands behind each module that is exposed (PROTOCOL.md section 7)."""
+        found = [(key, file_of(module)) for key, module in list(self._modules.items())]
+        return [{"key": key, "file": file, "project": in_project(file)} for key, file in found if file is not None]
+
+    def _members_of(self, modules: Mapping[str, ModuleType], added: Mapping[str, Function]) -> dict[str, Function]:
+        """What modules have beside their functions. It gives way to what has been exposed under its name, and is left
+        out where it cannot be served.
+        """
+        found: dict[str, Function] = {}
+        for name, module in modules.items():
+            members = looked_at(f"expose: {name}", partial(members_of, module))
+            if not members and not any(full_name.startswith(f"{name}.") for full_name in added):
+                raise nothing_in(name, module)
+            for member, function in members.items():
+                full_name = f"{name}.{member}"
+                is_free = full_name not in self.functions and full_name not in added
+                if is_free and _fits(full_name) and (self._has_loop or not _is_asynchronous(full_name, function)):
+                    found[full_name] = function
+        return found
+
     def name_to(self, namer: Namer) -> None:
         """Tell a connection the names of what is exposed, now and whenever something is added."""
         key = id(namer)
         # First: what another thread adds meanwhile is told twice rather than not at all.
         self._namers[key] = ref(namer, lambda _: self._namers.pop(key, None))
         namer.name_exposed(list(self.functions))
+
+
+def _is_asynchronous(name: str, function: Function) -> bool:
+    return looked_at(f"expose: {name}", partial(is_asynchronous, function))
 
 
 def _fits(name: str) -> bool:

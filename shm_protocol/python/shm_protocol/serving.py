@@ -34,7 +34,7 @@ from .errors import (
 )
 from .exits import ends_program, is_interrupt, traceback_of
 from .exposables import Function, looked_at, methods_of
-from .exposed import NEEDS_LOOP, Exposed, argument_counts, wrong_count
+from .exposed import ANY_NUMBER, NEEDS_LOOP, Exposed, argument_counts, wrong_count
 from .link import Link
 from .log import log_plainly, log_raised
 from .references import REFERENCE_PREFIX, Lent
@@ -54,6 +54,7 @@ class Serving:
         self._link: Final = link
         self._session: Final = link.session
         self._functions: Final = exposed.functions
+        self._built_in: Final = exposed.built_in
         self._argument_counts: Final = exposed.argument_counts
         # Not kept alive: a connection that nobody holds any more ends at once.
         self._connection: Final = ref(connection)
@@ -90,7 +91,7 @@ class Serving:
         function = self._functions.get(request.method)
         if function is None:
             try:
-                function, counts = self._find_lent(request)
+                function, counts = self._find_other(request)
             except BridgeError as error:
                 self._refuse_or_log(request, error)
                 return
@@ -124,9 +125,14 @@ class Serving:
             # A hook that was thought of nowhere.
             self._answer_escaped(request, escaped)
 
-    def _find_lent(self, request: ServedCall) -> tuple[Function, range]:
-        """A function that has been lent to the peer, or a method of an object. Raises Released and UnknownMethod."""
+    def _find_other(self, request: ServedCall) -> tuple[Function, range]:
+        """What is not exposed by the program: a function of the library's own, one that has been lent to the peer, or a
+        method of an object that has. Raises Released and UnknownMethod.
+        """
         method, lending = request.method, self._session.lending
+        built_in = self._built_in.get(method)
+        if built_in is not None:
+            return built_in, ANY_NUMBER
         if not method.startswith(REFERENCE_PREFIX):
             raise UnknownMethod(f"{method}: nothing of that name is exposed")
         called = request.lent or lending.find(method)

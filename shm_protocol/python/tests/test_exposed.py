@@ -42,12 +42,12 @@ def module() -> ModuleType:
 
 
 def test_of_a_module_its_own_public_functions_are_exposed(module: ModuleType) -> None:
-    assert set(Exposed({"m": module}).functions) == {"m.public", "m.decorated", "m.decorator", "m.loaded"}
+    assert set(Exposed({"m": module}).functions) == {"m.public", "m.decorated", "m.decorator", "m.loaded", "m.Class"}
 
 
 def test_a_module_with_all_exposes_the_functions_that_it_lists_wherever_they_come_from(module: ModuleType) -> None:
     module.__dict__["__all__"] = ["public", "join", "Class", "_private"]
-    assert set(Exposed({"m": module}).functions) == {"m.public", "m.join"}
+    assert set(Exposed({"m": module}).functions) == {"m.public", "m.join", "m.Class"}
 
 
 def test_a_module_whose_all_is_no_list_is_refused(module: ModuleType) -> None:

@@ -1,0 +1,247 @@
+/** Python children: processes of this program's own, which run what no worker does, and end with it. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { Bridge, type CallOptions, type StreamOptions } from "./bridge";
+import { clearTimeout, setTimeout } from "./clock";
+import { MAX_SOCKET_PATH_BYTES, SOCKET_NAME } from "./config";
+import type { ConnectionInfo } from "./connection_info";
+import { runOutside } from "./current_call";
+import { isBridgeError, PeerGone, PeerUnavailable } from "./errors";
+import { Waiting } from "./keeps_running";
+import { LastLines } from "./last_lines";
+import { type Logger, stderrLogger } from "./log";
+import { pythonMissing } from "./python_command";
+import type { ValueStream } from "./streams";
+import type { Value } from "./value_types";
+
+const LOAD = "shm_polyglot.load";
+const PREFIX = "shm-polyglot-child-";
+/** A child that is to end, and does not, ends itself after a second. */
+const END_MS = 3000;
+
+/** Nobody asked for the bridge: what is as it should be is not told. */
+const quiet: Logger = { ...stderrLogger, info: () => undefined };
+
+const children = new Map<string, PythonChild>();
+
+/** The child of this interpreter: the one that runs, or a new one. */
+export function childOf(python: string): PythonChild {
+  let child = children.get(python);
+  if (child === undefined) {
+    child = new PythonChild(python);
+    children.set(python, child);
+  }
+  return child;
+}
+
+/** A Python process that loads files and serves what they have. */
+export class PythonChild {
+  private readonly directory: string;
+  private readonly lines = new LastLines();
+  private readonly loaded = new Map<string, Promise<string>>();
+  private readonly attached: Promise<Bridge>;
+  /** That of its main thread, which loads. */
+  private main: ConnectionInfo | undefined;
+  private readonly ended: Promise<string>;
+  private process: ChildProcess | undefined;
+  private waiting: Waiting | undefined;
+  private isEnding = false;
+
+  constructor(private readonly python: string) {
+    removeAbandoned();
+    this.directory = mkdtempSync(join(shortTemporaryFolder(), PREFIX));
+    process.on("exit", this.onExit);
+    process.on("beforeExit", this.onBeforeExit);
+    let end: (how: string) => void = () => undefined;
+    this.ended = new Promise((resolve) => { end = resolve; });
+    this.attached = runOutside(() => this.start((how) => {
+      this.forget();
+      end(how);
+    }));
+    // Whoever calls is told.
+    this.attached.catch(() => undefined);
+  }
+
+  /** Load a file, once. Gives the key that its names begin with. @throws RemoteError for what the file raises. */
+  load(file: string): Promise<string> {
+    const known = this.loaded.get(file);
+    if (known !== undefined) return known;
+    const loading = runOutside(() => this.loadThere(file));
+    this.loaded.set(file, loading);
+    // Once more, when the file has been mended.
+    loading.catch(() => this.loaded.delete(file));
+    return loading;
+  }
+
+  private async loadThere(file: string): Promise<string> {
+    await this.attached;
+    const how = { timeoutMs: Infinity, ...(this.main === undefined ? {} : { connection: this.main }) };
+    return this.call<string>(LOAD, [file], how);
+  }
+
+  /** As {@link Bridge.call}. */
+  async call<T = Value>(method: string, args: readonly unknown[], options: CallOptions): Promise<T> {
+    const bridge = await this.attached;
+    const done = this.waiting?.begin();
+    try {
+      return await bridge.call<T>(method, args, options);
+    } catch (error) {
+      throw await this.explained(method, error);
+    } finally {
+      done?.();
+    }
+  }
+
+  /** As {@link Bridge.stream}, but that it begins with the first item that is asked for. */
+  async *stream(method: string, args: readonly unknown[], options: StreamOptions): AsyncGenerator<Value, void, undefined> {
+    const bridge = await this.attached;
+    const done = this.waiting?.begin();
+    try {
+      const items: ValueStream = bridge.stream(method, args, options);
+      yield* items;
+    } catch (error) {
+      throw await this.explained(method, error);
+    } finally {
+      done?.();
+    }
+  }
+
+  /** Whether it has ended, or is about to. */
+  get isOver(): boolean {
+    return this.isEnding;
+  }
+
+  private async start(onEnd: (how: string) => void): Promise<Bridge> {
+    const path = join(this.directory, SOCKET_NAME);
+    const bridge = await Bridge.listen({ path, log: quiet }, { isOfChild: true });
+    const child = spawn(this.python, ["-P", "-m", "shm_protocol.child", path], { stdio: ["ignore", "inherit", "pipe", "pipe"] });
+    this.process = child;
+    const attached = new Promise<void>((resolve) => {
+      bridge.once("connect", (connection) => {
+        this.main = connection;
+        resolve();
+      });
+    });
+    const failed = new Promise<never>((_, reject) => {
+      child.once("error", (error) => {
+        onEnd(error.message);
+        reject(new PeerUnavailable(pythonMissing(this.python, error.message)));
+      });
+      child.once("close", (code, signal) => {
+        const how = signal === null ? `exit code ${code ?? "unknown"}` : `ended by ${signal}`;
+        void bridge.close();
+        onEnd(how);
+        reject(new PeerUnavailable(this.notStarted(how)));
+      });
+    });
+    failed.catch(() => undefined);
+    child.stderr?.on("data", (bytes: Buffer) => {
+      this.lines.add(bytes);
+      process.stderr.write(bytes);
+    });
+    const pipes = [child.stderr, child.stdio[3]] as (Socket | null | undefined)[];
+    this.waiting = new Waiting({
+      ref: () => { child.ref(); },
+      unref: () => { child.unref(); },
+    });
+    for (const pipe of pipes) {
+      pipe?.on("error", () => undefined);
+      pipe?.unref();
+    }
+    const done = this.waiting.begin();
+    try {
+      await Promise.race([attached, failed]);
+    } catch (error) {
+      await bridge.close();
+      throw error;
+    } finally {
+      done();
+    }
+    return bridge;
+  }
+
+  private notStarted(how: string): string {
+    const said = this.lines.text();
+    if (said.includes("No module named shm_protocol") || said.includes("No module named 'shm_protocol'")) {
+      return `the Python ${this.python} has no shm_protocol: install it there (pip install shm-polyglot), or set SHM_POLYGLOT_PYTHON to one that has it`;
+    }
+    if (said.includes("Unknown option: -P")) return pythonMissing(this.python, "it is older than 3.11");
+    return `the Python child ${this.python} did not start (${how})${said === "" ? "" : `:\n${said}`}`;
+  }
+
+  /** With what the child has said last, where it has ended. */
+  private async explained(method: string, error: unknown): Promise<unknown> {
+    if (!isBridgeError(error, PeerGone)) return error;
+    const how = await within(END_MS, this.ended);
+    const said = this.lines.text();
+    const last = said === "" ? "" : `; its last lines were:\n${said}`;
+    const ended = new PeerGone(`${method}: the Python child has ended (${how ?? "the connection broke"})${last}`, { cause: error });
+    if (error.stack !== undefined) ended.stack = `${ended.name}: ${ended.message}\n${error.stack.split("\n").slice(1).join("\n")}`;
+    return ended;
+  }
+
+  /** Have it end, and wait for that: what it has registered for its end runs. */
+  private readonly onBeforeExit = (): void => {
+    if (this.isEnding) return;
+    this.isEnding = true;
+    if (children.get(this.python) === this) children.delete(this.python);
+    this.process?.ref();
+    (this.process?.stdio[3] as Socket | null | undefined)?.destroy();
+    void this.attached.then((bridge) => bridge.close(), () => undefined);
+  };
+
+  private readonly onExit = (): void => {
+    rmSync(this.directory, { recursive: true, force: true });
+  };
+
+  private forget(): void {
+    this.isEnding = true;
+    if (children.get(this.python) === this) children.delete(this.python);
+    process.off("exit", this.onExit);
+    process.off("beforeExit", this.onBeforeExit);
+    this.onExit();
+  }
+}
+
+/** What a promise gives, or undefined where that takes too long. */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => { timer = setTimeout(() => { resolve(undefined); }, ms); });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function shortTemporaryFolder(): string {
+  const folder = tmpdir();
+  const longest = join(folder, `${PREFIX}XXXXXX`, `${SOCKET_NAME}.0123456789abcdef`);
+  return Buffer.byteLength(longest) > MAX_SOCKET_PATH_BYTES ? "/tmp" : folder;
+}
+
+/** Remove what programs that were killed have left: directories whose socket nobody listens on. */
+function removeAbandoned(): void {
+  const folder = shortTemporaryFolder();
+  for (const name of readdirSync(folder)) {
+    if (!name.startsWith(PREFIX)) continue;
+    const directory = join(folder, name);
+    const path = join(directory, SOCKET_NAME);
+    try {
+      if (lstatSync(directory).uid !== process.geteuid?.() || !lstatSync(path).isSocket()) continue;
+    } catch {
+      continue; // One that is just being made, or removed.
+    }
+    const socket = connect(path);
+    socket.unref();
+    socket.once("connect", () => { socket.destroy(); });
+    socket.once("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "ECONNREFUSED") rmSync(directory, { recursive: true, force: true });
+    });
+  }
+}

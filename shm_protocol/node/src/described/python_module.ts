@@ -1,0 +1,37 @@
+/** What a Python module has: its own Python reads the source, without running it. */
+
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+
+import { pythonFor, pythonMissing } from "../python_command";
+import type { ModuleDescription } from "./description";
+
+const PROGRAM = "import sys; sys.path.append(sys.argv[1]); from described.python_source import main; main()";
+const ENOUGH_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Describe a file.
+ *
+ * @throws SyntaxError for what Python cannot read, Error for a file that is not there or a Python that cannot be run.
+ */
+export function describePython(file: string): ModuleDescription {
+  const python = pythonFor(file);
+  const args = ["-P", "-S", "-E", "-c", PROGRAM, folderOfDescriber(), file];
+  const { status, stdout, stderr, error } = spawnSync(python, args, { encoding: "utf8", maxBuffer: ENOUGH_BYTES, stdio: ["ignore", "pipe", "pipe"] });
+  if (error !== undefined) throw new Error(pythonMissing(python, error.message));
+  if (status === 0) return JSON.parse(stdout) as ModuleDescription;
+  const said = stderr.trim();
+  if (said.startsWith("SyntaxError: ")) throw new SyntaxError(said.slice("SyntaxError: ".length));
+  const isOld = said.includes("Unknown option: -P");
+  throw new Error(isOld ? pythonMissing(python, "it is older than 3.11") : `${file} cannot be described: ${said}`);
+}
+
+/** The folder that the package `described` lies in: in this package, in a checkout in Python's. */
+function folderOfDescriber(): string {
+  const root = join(__dirname, "..", "..");
+  const found = [join(root, "python"), join(root, "..", "python", "shm_protocol"), join(root, "..", "..", "..", "python", "shm_protocol")]
+    .find((folder) => existsSync(join(folder, "described", "python_source.py")));
+  if (found === undefined) throw new Error(`the folder python is missing in ${dirname(root)}: install @shm-polyglot/protocol again`);
+  return found;
+}

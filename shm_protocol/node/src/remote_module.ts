@@ -1,0 +1,133 @@
+/** Which process runs a Python file, and the way there. */
+
+import { realpathSync } from "node:fs";
+import { join, relative, sep } from "node:path";
+
+import { type Bridge, type CallOptions, openBridges, type StreamOptions } from "./bridge";
+import { childOf, type PythonChild } from "./children";
+import type { ConnectionInfo } from "./connection_info";
+import { runOutside } from "./current_call";
+import { isBridgeError, PeerUnavailable, UnknownMethod } from "./errors";
+import { projectFolder } from "./project";
+import { pythonFor } from "./python_command";
+
+const SOURCES = "shm_polyglot.sources";
+const SOURCES_MS = 5000;
+
+/** What can be asked for what a module has. */
+interface Runner {
+  call(method: string, args: readonly unknown[], options: CallOptions): Promise<unknown>;
+  stream(method: string, args: readonly unknown[], options: StreamOptions): AsyncIterable<unknown>;
+}
+
+interface Way {
+  runner: Runner;
+  /** What the names of the module begin with. */
+  key: string;
+  isOver: () => boolean;
+}
+
+interface Source {
+  key: string;
+  file: string;
+  project: string | null;
+}
+
+/** Workers of which nothing is to be learned, because their library is older. */
+const silent = new WeakSet<ConnectionInfo>();
+
+/** A Python file, wherever it runs: in a worker that exposes it, else in a child of this process. */
+export class RemoteModule {
+  private readonly file: string;
+  private way: Way | undefined;
+
+  /** `isInChild`: it runs in a child whoever else may expose it. */
+  constructor(file: string, private readonly isInChild = false) {
+    this.file = realpathSync(file);
+  }
+
+  /** Call what the module has under `name`. @throws as Bridge.call does, and what the file raises where it is loaded. */
+  async call(name: string, args: readonly unknown[], options: CallOptions): Promise<unknown> {
+    const { runner, key } = this.known() ?? (await this.find());
+    return runner.call(`${key}.${name}`, args, options);
+  }
+
+  /** The same for what gives its answer in items. The call is made when the first is asked for. */
+  async *stream(name: string, args: readonly unknown[], options: StreamOptions): AsyncGenerator<unknown, void, undefined> {
+    const { runner, key } = this.known() ?? (await this.find());
+    yield* runner.stream(`${key}.${name}`, args, options);
+  }
+
+  /** Have it loaded now, and not with the first call. */
+  async load(): Promise<void> {
+    if (this.known() === undefined) await this.find();
+  }
+
+  private known(): Way | undefined {
+    if (this.way?.isOver() === true) this.way = undefined;
+    return this.way;
+  }
+
+  private async find(): Promise<Way> {
+    const way = (this.isInChild ? undefined : await runOutside(() => this.inWorker())) ?? (await this.inChild());
+    // Another may have been quicker: all go the same way.
+    return (this.way ??= way);
+  }
+
+  private async inWorker(): Promise<Way | undefined> {
+    for (const bridge of openBridges()) {
+      for (const connection of bridge.connections.filter(({ role }) => role === "worker")) {
+        const key = (await sourcesOf(bridge, connection)).find((source) => this.is(source, connection))?.key;
+        if (key !== undefined) return { runner: bridge, key, isOver: () => !openBridges().includes(bridge) };
+      }
+    }
+    return undefined;
+  }
+
+  private async inChild(): Promise<Way> {
+    if (process.env["SHM_POLYGLOT_CHILD"] === "0") {
+      const why = this.isInChild ? "it is loaded" : `no worker exposes it (${whereWorkersAre()})`;
+      throw new PeerUnavailable(`${this.file}: ${why}, and SHM_POLYGLOT_CHILD=0 forbids a Python child of this process`);
+    }
+    const child: PythonChild = childOf(pythonFor(this.file));
+    const key = await child.load(this.file);
+    return { runner: child, key, isOver: () => child.isOver };
+  }
+
+  private is(source: Source, connection: ConnectionInfo): boolean {
+    if (source.file === this.file) return true;
+    // In containers the same file may have another path.
+    return source.project !== null && source.project === inProject(this.file) && !areTwo(projectFolder(), connection.project);
+  }
+}
+
+function whereWorkersAre(): string {
+  const paths = openBridges().map(({ path }) => path);
+  return paths.length === 0 ? "this process does not listen for one" : `none that does is attached to ${paths.join(", ")}`;
+}
+
+async function sourcesOf(bridge: Bridge, connection: ConnectionInfo): Promise<Source[]> {
+  if (silent.has(connection)) return [];
+  try {
+    return await bridge.call<Source[] & []>(SOURCES, [], { connection, timeoutMs: SOURCES_MS });
+  } catch (error) {
+    if (isBridgeError(error, UnknownMethod)) silent.add(connection);
+    // One that has gone, or is too busy to answer, is no way either.
+    return [];
+  }
+}
+
+/** The file from the project's folder; undefined where it does not lie in there. */
+function inProject(file: string): string | undefined {
+  const folder = projectFolder();
+  if (folder === undefined) return undefined;
+  const path = relative(folder, file);
+  return path.startsWith(`..${sep}`) ? undefined : path;
+}
+
+/** Whether two folders are of different projects, as far as it shows: neither holds the other. */
+function areTwo(own: string | undefined, theirs: string | undefined): boolean {
+  if (own === undefined || theirs === undefined) return false;
+  const [ours, others] = [join(own, sep), join(theirs, sep)];
+  return !(ours.startsWith(others) || others.startsWith(ours));
+}

@@ -1,0 +1,160 @@
+/** What an import of a Python module gives: functions and objects of this side that stand for those of the other. */
+
+import type { CallOptions, StreamOptions } from "./bridge";
+import type { FunctionDescription, InstanceDescription, ModuleDescription, Overload, Parameter } from "./described/description";
+
+/** What stubs call. */
+export interface Target {
+  call(name: string, args: readonly unknown[], options: CallOptions): Promise<unknown>;
+  stream(name: string, args: readonly unknown[], options: StreamOptions): AsyncIterable<unknown>;
+}
+
+type Stub = (...args: unknown[]) => unknown;
+type WithOptions = (options: CallOptions | StreamOptions, args: readonly unknown[]) => unknown;
+
+/** How a stub is called with options. */
+const callers = new WeakMap<object, WithOptions>();
+
+/**
+ * What a module that is described so gives its importers, by name: asynchronous functions, objects with such methods, constants
+ * and enums as they are; `undefined` for what is only a type, because an import of one may be left in by a compiler.
+ */
+export function makeStubs(module: ModuleDescription, target: Target): Record<string, unknown> {
+  const stubs: Record<string, unknown> = {};
+  for (const type of module.types) stubs[type.name] = type.shape === "enum" ? enumOf(type.members) : undefined;
+  for (const { name, value } of module.constants) stubs[name] = deepFrozen(value);
+  for (const one of module.functions) stubs[one.name] = functionStub(one.name, one, target);
+  for (const one of module.classes) stubs[one.name] = classStub(one.name, one.init, one.static, target);
+  for (const one of module.instances) stubs[one.name] = instanceStub(one, target);
+  // What has a `then` is taken for a promise by whoever awaits it, and never arrives.
+  delete stubs["then"];
+  return stubs;
+}
+
+/**
+ * The same function, but that its calls are made with these options; those that it has already stay.
+ *
+ * ```ts
+ * const quickly = withOptions(predict, { timeoutMs: 500, idempotent: true });
+ * ```
+ *
+ * @typeParam F the function's type.
+ * @param stub a function that was imported or loaded from Python, or a method of an object that was.
+ * @param options as those of `bridge.call`, or of `bridge.stream` for one that gives items.
+ * @throws TypeError for any other function.
+ */
+export function withOptions<F extends (...args: never[]) => unknown>(stub: F, options: CallOptions | StreamOptions): F {
+  const call = typeof stub === "function" ? callers.get(stub) : undefined;
+  if (call === undefined) throw new TypeError("withOptions: must be given an imported function of the other language, or a method of an imported object");
+  return stubOf(stub.name, (more, args) => call({ ...options, ...more }, args)) as unknown as F;
+}
+
+function stubOf(name: string, call: WithOptions): Stub {
+  const stub = { [name]: (...args: unknown[]) => call({}, args) }[name] as Stub;
+  callers.set(stub, call);
+  return stub;
+}
+
+function functionStub(fullName: string, described: FunctionDescription, target: Target): Stub {
+  const shape = shapeOf(described.overloads);
+  return stubOf(described.name, (options, args) => {
+    const given = sort(fullName, shape, args);
+    const how = given.kwargs === undefined ? options : { ...options, kwargs: given.kwargs };
+    return shape.isStream ? target.stream(fullName, given.args, how) : target.call(fullName, given.args, how);
+  });
+}
+
+function instanceStub(described: InstanceDescription, target: Target): object {
+  const stub: Record<string, unknown> = {};
+  for (const method of described.methods) {
+    if (method.name !== "then") stub[method.name] = functionStub(`${described.name}.${method.name}`, method, target);
+  }
+  return Object.freeze(stub);
+}
+
+/** Called with or without `new` it gives a promise of an object that stays on the other side. */
+function classStub(name: string, init: Overload | null, methods: readonly FunctionDescription[], target: Target): Stub {
+  const shape = shapeOf(init === null ? [] : [init]);
+  const construct = (args: readonly unknown[]): Promise<unknown> => {
+    if (init === null) throw new TypeError(`${name} is abstract: there are no objects of it`);
+    const given = sort(name, shape, args);
+    return target.call(name, given.args, given.kwargs === undefined ? {} : { kwargs: given.kwargs });
+  };
+  // A function that is given an object by `new` gives another one, which is a promise.
+  const stub = { [name]: function (...args: unknown[]) { return construct(args); } }[name] as Stub;
+  for (const method of methods) Object.defineProperty(stub, method.name, { value: functionStub(`${name}.${method.name}`, method, target), enumerable: true });
+  return stub;
+}
+
+/** How a function's arguments are told apart. */
+interface Shape {
+  /** Those given by place, in order. */
+  byPlace: readonly Parameter[];
+  /** Any number more of them. */
+  hasMore: boolean;
+  /** It has parameters that are given by name: here, in an object behind the others. */
+  hasNamed: boolean;
+  isStream: boolean;
+}
+
+function shapeOf(overloads: readonly Overload[]): Shape {
+  const params = overloads.map((overload) => overload.params);
+  const placesOf = (of: readonly Parameter[]): Parameter[] => of.filter(({ kind }) => kind === "positional" || kind === "either");
+  const longest = params.map(placesOf).reduce((most, other) => (other.length > most.length ? other : most), []);
+  const has = (...kinds: Parameter["kind"][]): boolean => params.some((of) => of.some(({ kind }) => kinds.includes(kind)));
+  return {
+    byPlace: longest,
+    hasMore: has("var"),
+    hasNamed: has("keyword", "var_keyword"),
+    isStream: overloads.length > 0 && overloads.every(({ result }) => result.kind === "iterator"),
+  };
+}
+
+interface Given {
+  args: unknown[];
+  kwargs: Record<string, unknown> | undefined;
+}
+
+/** Which arguments go by place and which by name. `undefined` is what has not been given. @throws TypeError */
+function sort(name: string, shape: Shape, given: readonly unknown[]): Given {
+  const args = [...given];
+  let kwargs: Record<string, unknown> | undefined;
+  if (shape.hasNamed) {
+    const place = shape.hasMore ? Math.max(shape.byPlace.length, args.length - 1) : shape.byPlace.length;
+    const options = args[place];
+    if (isOptions(options)) {
+      args.splice(place, 1);
+      const named = Object.entries(options).filter(([, value]) => value !== undefined);
+      if (named.length > 0) kwargs = Object.fromEntries(named);
+    }
+  }
+  while (args.length > 0 && args[args.length - 1] === undefined && shape.byPlace[args.length - 1]?.optional !== false) args.pop();
+  const left = args.findIndex((value, place) => value === undefined && shape.byPlace[place]?.optional === true);
+  if (left < 0) return { args, kwargs };
+  // What follows one that has its default can be given by its name only.
+  for (let place = left; place < args.length; place++) {
+    const parameter = shape.byPlace[place];
+    if (args[place] === undefined && parameter?.optional === true) continue;
+    if (parameter?.kind !== "either") {
+      throw new TypeError(`${name}: args[${left}] is undefined, its default, and what follows it can be given by its place only: give both`);
+    }
+    kwargs = { ...kwargs, [parameter.name]: args[place] };
+  }
+  return { args: args.slice(0, left), kwargs };
+}
+
+function isOptions(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+function enumOf(members: readonly { name: string; value: string | number }[]): object {
+  return Object.freeze(Object.fromEntries(members.map(({ name, value }) => [name, value])));
+}
+
+function deepFrozen(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  for (const part of Object.values(value)) deepFrozen(part);
+  return Object.freeze(value);
+}

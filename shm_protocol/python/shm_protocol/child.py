@@ -1,0 +1,133 @@
+"""A Python child of a Node program: `python -P -m shm_protocol.child SOCKET`, for what that imports or loads.
+
+It attaches to its parent, by a socket of theirs alone, and loads what it is told to: each file once, so that modules
+that import each other share their state. Plain functions run in the main thread, one at a time, those of an event loop
+in a thread beside it. It ends with its parent, whatever it is doing then.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from . import config
+from .dialing import dial
+from .errors import PeerGone
+from .exposables import functions_of, is_asynchronous
+from .exposed import BUILT_IN, Exposed
+from .module_members import members_of
+from .parent import end_with_parent
+
+if TYPE_CHECKING:
+    from .child_loop import ChildLoop
+
+LOAD: Final = f"{BUILT_IN}load"
+NAME: Final = "python child"
+
+
+class Child:
+    """What has been loaded.
+
+    exposed: the plain functions of that.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path: Final = path
+        self._keys: Final[dict[str, str]] = {}
+        self._loop: ChildLoop | None = None
+        self.exposed: Final = Exposed()
+        self.exposed.built_in[LOAD] = self.load
+
+    def load(self, file: str) -> str:
+        """Import a file and expose what it has. Returns the key of its names. Raises what the file raises."""
+        file = os.path.realpath(file)
+        if file not in self._keys:
+            module = import_file(file)
+            self._expose(module)
+            self._keys[file] = module.__name__
+        return self._keys[file]
+
+    def _expose(self, module: ModuleType) -> None:
+        name = module.__name__
+        found: dict[str, Any] = dict(functions_of(name, module))
+        found.update({f"{name}.{member}": function for member, function in members_of(module).items()})
+        awaited = {key: function for key, function in found.items() if is_asynchronous(function)}
+        self.exposed.insert({key: function for key, function in found.items() if key not in awaited})
+        if awaited:
+            if self._loop is None:
+                # Not with the rest: asyncio makes an import longer by a third.
+                from .child_loop import ChildLoop
+
+                self._loop = ChildLoop(self._path)
+            self._loop.expose(awaited)
+
+
+def import_file(file: str) -> ModuleType:
+    """Import it under the name that it has by the packages it lies in. Raises what it raises."""
+    name, top = _name_of(Path(file))
+    if top not in sys.path:
+        sys.path.insert(0, top)
+    for loaded in list(sys.modules.values()):
+        if os.path.realpath(getattr(loaded, "__file__", None) or "") == file:
+            # Another has imported it before.
+            return loaded
+    if name in sys.modules:
+        # A module of Python's own or of this library's, or one of the same name in another folder.
+        name = f"{name}_{len(sys.modules)}"
+    if "." in name:
+        importlib.import_module(name.rpartition(".")[0])
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no Python source", path=file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    if "." in name:
+        package, _, last = name.rpartition(".")
+        setattr(sys.modules[package], last, module)
+    return sys.modules[name]
+
+
+def _name_of(file: Path) -> tuple[str, str]:
+    """The module's full name, and the folder that it is imported from."""
+    parts = [] if file.name == "__init__.py" else [file.stem]
+    folder = file.parent
+    while (folder / "__init__.py").exists() and folder.name.isidentifier():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(parts), str(folder)
+
+
+def main() -> None:
+    """Be the child until the parent ends."""
+    # Of a terminal it comes to the parent too, and that decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    # A pipe would keep what is printed until there is much of it, or for ever.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # Python's own
+    # Behind all else, as for a program that is started there with -m.
+    sys.path.append(str(Path.cwd()))
+    path = sys.argv[1]
+    child = Child(path)
+    sys.argv = ["-c"]
+    settings = config.read_settings(path)
+    with dial(settings, role="worker", exposed=child.exposed, name=NAME) as connection:
+        try:
+            connection.serve()
+        except PeerGone:
+            # So a program ends, with what it has registered for then.
+            pass
+
+
+if __name__ == "__main__":
+    main()

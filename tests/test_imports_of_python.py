@@ -1,0 +1,413 @@
+"""TypeScript imports a Python file: what that gives, who runs it, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from running import until
+from services import ROOT
+
+REGISTER: Final = ("--import", "@shm-polyglot/protocol/register")
+TS_NODE: Final = ROOT / "node_modules" / ".bin" / "ts-node"
+LIBRARY: Final = ROOT / "shm_protocol" / "node"
+HANG_S: Final = 60
+
+ML: Final = '''
+"""Learns."""
+import asyncio, atexit, enum, os, sys, time
+from collections.abc import AsyncIterator, Iterator
+from typing import Literal, TypedDict
+
+VERSION = "v1"
+LIMITS = {"a": [1, 2]}
+counter = 0
+
+class Prediction(TypedDict):
+    label: Literal["good", "bad"]
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+class Model:
+    def __init__(self, word: str) -> None:
+        self.word = word
+        self.seen = 0
+    def predict(self, text: str) -> Prediction:
+        self.seen += 1
+        return {"label": "good" if self.word in text else "bad"}
+    def count(self) -> int:
+        return self.seen
+    @staticmethod
+    def names() -> list[str]:
+        return ["model"]
+
+model = Model("love")
+
+def add(a: int, b: int = 40) -> int:
+    return a + b
+
+def delete(x): return ["deleted", x]
+
+def then(a, b): return "never"
+
+def numbers(to: int) -> Iterator[int]:
+    for number in range(to):
+        yield number
+
+async def slow_numbers(to: int) -> AsyncIterator[int]:
+    for number in range(to):
+        await asyncio.sleep(0)
+        yield number
+
+_met = 0
+async def meet(of: int) -> str:
+    """Returns once so many are here at once."""
+    global _met
+    _met += 1
+    while _met < of:
+        await asyncio.sleep(0.001)
+    return "met"
+
+def bump() -> None:
+    global counter
+    counter += 1
+
+def fail() -> None:
+    raise ValueError("no such thing")
+
+def pid() -> int:
+    return os.getpid()
+
+def sleep(seconds: float) -> None:
+    time.sleep(seconds)
+
+def die() -> None:
+    for line in range(30):
+        print(f"line {line}", file=sys.stderr)
+    os._exit(7)
+
+def print_at_exit() -> None:
+    atexit.register(print, "the child ends")
+    print("printed")
+'''
+
+
+class Project:
+    """A folder with a Python file, and Node programs beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        scope = folder / "node_modules" / "@shm-polyglot"
+        scope.mkdir(parents=True)
+        (scope / "protocol").symlink_to(LIBRARY)
+        (folder / "node_modules" / "@types").mkdir()
+        (folder / "node_modules" / "@types" / "node").symlink_to(ROOT / "node_modules" / "@types" / "node")
+        (folder / "node_modules" / "undici-types").symlink_to(ROOT / "node_modules" / "undici-types")
+        self.write("ml.py", ML)
+        self.temporary = Path(tempfile.mkdtemp(prefix="shmp-"))
+        unwanted = ("SHM_POLYGLOT_CHILD", "NODE_OPTIONS", "VIRTUAL_ENV")
+        self.environment = {name: value for name, value in os.environ.items() if name not in unwanted} | {
+            "SHM_POLYGLOT_PYTHON": sys.executable,
+            "SHM_POLYGLOT_DIR": str(self.temporary / "run"),
+            "TMPDIR": str(self.temporary),
+        }
+
+    def write(self, name: str, text: str) -> Path:
+        """A file of the project."""
+        file = self.folder / name
+        file.write_text(text)
+        return file
+
+    def start(self, *command: str | Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """A program whose output is read."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env={**self.environment, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(
+        self, *command: str | Path, fails: bool = False, environment: Mapping[str, str] | None = None
+    ) -> tuple[str, str]:
+        """What a program has printed, and what it has said to stderr."""
+        with self.start(*command, environment=environment) as process:
+            try:
+                out, err = process.communicate(timeout=HANG_S)
+            finally:
+                process.kill()
+        assert (process.returncode != 0) == fails, f"exit code {process.returncode}\n{out}\n{err}"
+        return out, err
+
+    def module(self, source: str, **options: Any) -> tuple[str, str]:
+        """The same of an ES module that may import Python."""
+        name = f"program{len(list(self.folder.iterdir()))}.mjs"
+        return self.run("node", *REGISTER, self.write(name, source), **options)
+
+    def result(self, source: str, **options: Any) -> Any:
+        """What an ES module gives in `result`."""
+        out, _ = self.module(f"let result;\n{source}\nconsole.log(JSON.stringify(result));", **options)
+        return json.loads(out.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Of all tests: files are only added."""
+    made = Project(tmp_path_factory.mktemp("project"))
+    yield made
+    left = [path for path in made.temporary.iterdir() if path.name.startswith("shm-polyglot-child-")]
+    assert not left, "the children's directories are removed"
+
+
+def test_two_files_in_an_empty_folder_run_with_plain_ts_node(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.write("ml.py", "def add(a, b):\n    return a + b\n")
+    project.write("tsconfig.json", json.dumps({"ts-node": {"require": ["@shm-polyglot/protocol/register"]}}))
+    main = 'import { add } from "./ml.py";\nvoid (async () => { console.log(await add(2, 3)); })();\n'
+    project.write("main.ts", main)
+    assert project.run(TS_NODE, "main.ts") == ("5\n", "")
+
+
+def test_ts_node_finds_planted_errors_by_the_declarations_that_are_there(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.write("ml.d.py.ts", "export declare function add(a: number, b?: number): Promise<number>;\n")
+    project.write("tsconfig.json", json.dumps({"ts-node": {"require": ["@shm-polyglot/protocol/register"]}}))
+    project.write("main.ts", 'import { add } from "./ml.py";\nvoid add("two");\nconst x: number = 1;\nvoid x;\n')
+    _, said = project.run(TS_NODE, "main.ts", fails=True)
+    assert "main.ts(2,10): error TS2345" in said
+
+
+def test_an_import_gives_functions_objects_constants_enums_and_streams(project: Project) -> None:
+    given = project.result("""
+import * as ml from "./ml.py";
+import { add, delete as remove, model, Model, numbers, slow_numbers } from "./ml.py";
+import { VERSION, LIMITS, Colour, Prediction } from "./ml.py";
+const all = async (items) => { const got = []; for await (const item of items) got.push(item); return got; };
+result = {
+  added: [await add(2), await add(2, 3), await add(2, undefined)],
+  constants: [VERSION, LIMITS, Colour, Object.isFrozen(LIMITS.a)],
+  type: [Prediction, "Prediction" in ml, "then" in ml, "counter" in ml],
+  model: [await model.predict("I love it"), await model.predict("I do not"), await model.count()],
+  names: await Model.names(),
+  reserved: await remove(1),
+  streams: [await all(numbers(3)), await all(slow_numbers(3))],
+  printed: add.name,
+};
+for await (const number of numbers(1e9)) if (number === 5) break;
+result.meets = await Promise.all([ml.meet(3), ml.meet(3), ml.meet(3)]);
+""")
+    assert given == {
+        "added": [42, 5, 42],
+        "constants": ["v1", {"a": [1, 2]}, {"RED": "red"}, True],
+        "type": [None, True, False, False],
+        "model": [{"label": "good"}, {"label": "bad"}, 2],
+        "names": ["model"],
+        "reserved": ["deleted", 1],
+        "streams": [[0, 1, 2], [0, 1, 2]],
+        "printed": "add",
+        "meets": ["met", "met", "met"],
+    }
+
+
+def test_an_exception_arrives_with_the_stack_of_both_sides(project: Project) -> None:
+    error = project.result("""
+import { fail } from "./ml.py";
+result = await fail().catch(({ type, message, stack }) => ({ type, message, stack }));
+""")
+    assert (error["type"], error["message"]) == ("ValueError", "no such thing")
+    assert "program" in error["stack"]
+    assert f'File "{project.folder}/ml.py"' in error["stack"]
+
+
+def test_a_module_that_raises_when_it_is_imported_shows_pythons_stack_and_is_tried_again(project: Project) -> None:
+    project.write("broken.py", "import no_such_module\ndef f(): ...\n")
+    error = project.result("""
+import { writeFileSync } from "node:fs";
+import { f } from "./broken.py";
+result = [await f().catch(({ type, stack }) => ({ type, stack }))];
+writeFileSync("broken.py", "def f(): return 'mended'\\n");
+result.push(await f());
+""")
+    assert error[0]["type"] == "ModuleNotFoundError"
+    assert 'broken.py", line 1, in <module>' in error[0]["stack"]
+    assert error[1] == "mended"
+
+
+def test_what_is_no_python_is_told_when_it_is_imported(project: Project) -> None:
+    project.write("wrong.py", "x = 1\ndef f(:\n")
+    _, said = project.module('import { f } from "./wrong.py"; f();', fails=True)
+    assert f"invalid syntax ({project.folder}/wrong.py, line 2)" in said
+
+
+def test_a_name_that_is_not_there_is_an_error_in_either_kind_of_module(project: Project) -> None:
+    _, said = project.module('import { missing } from "./ml.py"; missing();', fails=True)
+    assert "'./ml.py' does not provide an export named 'missing'" in said
+    project.write("wrong.cjs", 'require("@shm-polyglot/protocol/register"); require("./ml.py").counter;')
+    _, said = project.run("node", "wrong.cjs", fails=True)
+    assert (
+        f"TypeError: {project.folder}/ml.py has no counter to import (its value may change); it has add, delete" in said
+    )
+
+
+def test_compiled_commonjs_takes_the_hook_in_its_first_line(project: Project) -> None:
+    program = 'require("@shm-polyglot/protocol/register");\nconst ml = require("./ml.py");\n'
+    project.write("first.cjs", program + "ml.add(2, 3).then(console.log);")
+    assert project.run("node", "first.cjs") == ("5\n", "")
+
+
+def test_a_child_that_dies_is_told_with_its_last_lines_and_another_takes_its_place(project: Project) -> None:
+    result = project.result("""
+import { die, add, model } from "./ml.py";
+await model.predict("x");
+result = [await die().catch(({ code, message }) => ({ code, message })), await add(1, 1), await model.count()];
+""")
+    assert result[0]["code"] == "PeerGone"
+    first, *lines = result[0]["message"].split("\n")
+    assert first == "ml.die: the Python child has ended (exit code 7); its last lines were:"
+    assert lines == [f"line {number}" for number in range(10, 30)]
+    assert result[1:] == [2, 0]
+
+
+def test_when_the_program_ends_the_child_ends_as_a_program_does(project: Project) -> None:
+    out, said = project.module('import { print_at_exit } from "./ml.py"; await print_at_exit();')
+    assert (out, said) == ("printed\nthe child ends\n", "")
+    out, _ = project.module('import { pid } from "./ml.py"; console.log(await pid()); process.exit();')
+    until(lambda: not is_running(int(out)), lambda: f"{out} runs")
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("busy", ["while True: pass", "sum(range(10**15))", "time.sleep(10**6)"])
+def test_a_child_ends_with_a_program_that_is_killed_whatever_it_does(tmp_path: Path, busy: str) -> None:
+    project = Project(tmp_path)
+    project.write("busy.py", f"import os, time\ndef pid(): return os.getpid()\ndef work():\n    {busy}\n")
+    main = 'import { pid, work } from "./busy.py"; console.log(await pid()); await work();'
+    with project.start("node", *REGISTER, project.write("main.mjs", main)) as program:
+        assert program.stdout is not None
+        pid = int(program.stdout.readline())
+        until(lambda: Path(f"/proc/{pid}/wchan").exists(), lambda: "no child")
+        program.send_signal(signal.SIGKILL)
+        until(lambda: not is_running(pid), lambda: f"{pid} runs")
+    # What it has left is removed by the next that has a child.
+    assert [path for path in project.temporary.iterdir() if path.name.startswith("shm-polyglot-child-")]
+    project.run("node", *REGISTER, project.write("next.mjs", 'import { pid } from "./busy.py"; await pid();'))
+    assert not [path for path in project.temporary.iterdir() if path.name.startswith("shm-polyglot-child-")]
+
+
+def test_files_share_one_process_and_the_state_of_what_they_import(project: Project) -> None:
+    project.write("users.py", "import ml\ndef seen(): return ml.model.seen\ndef pid(): return ml.pid()\n")
+    result = project.result("""
+import { pid as other, seen } from "./users.py";
+import { model, pid } from "./ml.py";
+await model.predict("x");
+result = [await seen(), (await pid()) === (await other())];
+""")
+    assert result == [1, True]
+
+
+def test_a_file_of_a_package_is_imported_as_that_also_beside_one_of_the_same_name(project: Project) -> None:
+    for name in ("one", "two"):
+        (project.folder / name).mkdir()
+        project.write(f"{name}/__init__.py", "")
+        project.write(f"{name}/inner.py", "from . import near\ndef f(): return [__name__, near.WHERE]\n")
+        project.write(f"{name}/near.py", f"WHERE = {name!r}\n")
+    (project.folder / "json").mkdir()
+    project.write("json/json.py", "def f(): return __file__\n")
+    result = project.result("""
+import { f as one } from "./one/inner.py";
+import { f as two } from "./two/inner.py";
+import { f as json } from "./json/json.py";
+result = [await one(), await two(), await json()];
+""")
+    assert result == [["one.inner", "one"], ["two.inner", "two"], f"{project.folder}/json/json.py"]
+
+
+def test_without_children_it_is_told_which_file_nobody_exposes(project: Project) -> None:
+    environment = {"SHM_POLYGLOT_CHILD": "0"}
+    source = 'import { add } from "./ml.py"; result = await add(1).catch(({ code, message }) => `${code}: ${message}`);'
+    assert project.result(source, environment=environment) == (
+        f"PeerUnavailable: {project.folder}/ml.py: no worker exposes it (this process does not listen for one), and "
+        "SHM_POLYGLOT_CHILD=0 forbids a Python child of this process"
+    )
+
+
+def test_a_python_without_the_library_is_told_what_to_install(project: Project) -> None:
+    python = project.write("python", f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
+    python.chmod(0o755)
+    source = 'import { add } from "./ml.py"; result = await add(1).catch(({ code, message }) => `${code}: ${message}`);'
+    told = project.result(source, environment={"SHM_POLYGLOT_PYTHON": str(python)})
+    assert told == (
+        f"PeerUnavailable: the Python {python} has no shm_protocol: install it there (pip install shm-polyglot), or "
+        "set SHM_POLYGLOT_PYTHON to one that has it"
+    )
+    missing = {"SHM_POLYGLOT_PYTHON": "/no/such/python"}
+    _, said = project.module('import { add } from "./ml.py"; await add(1);', fails=True, environment=missing)
+    assert "the Python /no/such/python cannot be run" in said
+
+
+WORKER: Final = """
+import asyncio, shm_protocol, ml
+asyncio.run(shm_protocol.serve_async(expose={"learning": ml}))
+"""
+
+LISTENER: Final = """
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { listen } from "@shm-polyglot/protocol";
+import { pid, model, add } from "./ml.py";
+const bridge = await listen({ log: { info() {}, warn() {}, error() {} } });
+const before = await add(1).catch(({ code }) => code);
+const worker = spawn(process.env.SHM_POLYGLOT_PYTHON, ["worker.py"], { stdio: "inherit" });
+await once(bridge, "connect");
+result = [before, (await pid()) === worker.pid, await model.predict("love"), bridge.connections[0].transport];
+worker.kill();
+await once(worker, "exit");
+while (bridge.workers > 0) await new Promise(setImmediate);
+result.push(await add(1).catch(({ code }) => code));
+await bridge.close();
+"""
+
+
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+def test_a_worker_that_exposes_the_file_runs_it(project: Project, transport: str) -> None:
+    project.write("worker.py", WORKER)
+    environment = {"SHM_POLYGLOT_CHILD": "0", "SHM_POLYGLOT_TRANSPORT": transport}
+    environment["SHM_POLYGLOT_DIR"] = str(project.temporary / f"run-{transport}")
+    result = project.result(LISTENER, environment=environment)
+    assert result == ["PeerUnavailable", True, {"label": "good"}, transport, "PeerUnavailable"]
+
+
+def test_load_gives_what_an_import_gives_without_a_hook(project: Project) -> None:
+    source = """
+import { load, withOptions } from "@shm-polyglot/protocol";
+const ml = await load(new URL("./ml.py", import.meta.url));
+const again = await load("ml.py");
+result = [await ml.add(2, 3), ml.VERSION, (await ml.pid()) === (await again.pid())];
+result.push(await load("missing.py").catch(({ message }) => message));
+result.push(await withOptions(ml.sleep, { timeoutMs: 50 })(0.2).catch(({ code }) => code));
+try { withOptions(() => 1, {}); } catch (error) { result.push(error.name); }
+console.log(JSON.stringify(result));
+"""
+    out, _ = project.run("node", project.write("loading.mjs", f"let result;{source}"))
+    given = json.loads(out)
+    assert given[:3] == [5, "v1", True]
+    assert given[3].startswith(f"{project.folder}/missing.py is not there: load takes a path from the current folder")
+    assert given[4:] == ["CallTimeout", "TypeError"]
