@@ -7,9 +7,11 @@ else.
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Final, Protocol
 from weakref import ref
@@ -96,6 +98,8 @@ class Exposed:
         self._members.difference_update(added)
         self._members.update(members)
         self._modules.update(modules)
+        for name, module in modules.items():
+            _hold_against_declarations(module, f"{name}.", added)
 
     def insert(self, added: Mapping[str, Function]) -> None:
         """Expose functions by their full names, whose names and kinds are known to be right. Raises ValueError for more
@@ -146,6 +150,21 @@ class Exposed:
 
 def _is_asynchronous(name: str, function: Function) -> bool:
     return looked_at(f"expose: {name}", partial(is_asynchronous, function))
+
+
+def _hold_against_declarations(module: ModuleType, before: str, added: Mapping[str, Function]) -> None:
+    """Have it logged where the declarations that lie beside a module do not fit it. before: how the names of what is
+    exposed of it begin.
+    """
+    file = file_of(module)
+    declarations = f"{(file or '').removesuffix('.py')}.d.py.ts"
+    if file is None or not os.access(declarations, os.F_OK):
+        return
+    # Here, because hardly anybody needs it.
+    from .described.drift import log_drift
+
+    own = {name.removeprefix(before): function for name, function in added.items() if name.startswith(before)}
+    log_drift(Path(declarations), file, own)
 
 
 def _fits(name: str) -> bool:
