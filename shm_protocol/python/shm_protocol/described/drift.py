@@ -12,10 +12,10 @@ from ..exits import is_interrupt
 from ..log import log_plainly
 from . import signatures
 
-MAX_FILE_BYTES: Final = 4 * 2**20
+_MAX_FILE_BYTES: Final = 4 * 2**20
 """Of a file that anybody may have put there."""
 
-MAX_TOLD: Final = 5
+_MAX_TOLD: Final = 5
 """Differences in one line."""
 
 
@@ -25,15 +25,15 @@ def drift_of(declarations: Path, source: str, exposed: Mapping[str, Callable[...
     source: the module's file. exposed: what is exposed of it, by its names there. Raises OSError.
     """
     with declarations.open(encoding="utf-8", errors="replace") as file:
-        text = file.read(MAX_FILE_BYTES)
+        text = file.read(_MAX_FILE_BYTES)
     if "shm-polyglot types" not in text.partition("\n")[0]:
         return ""
     declared = signatures.read(text)
     found = list(_differences(declared, exposed))
     if not found:
         return ""
-    more = f" and {len(found) - MAX_TOLD} more" if len(found) > MAX_TOLD else ""
-    told = f"{'; '.join(found[:MAX_TOLD])}{more}"
+    more = f" and {len(found) - _MAX_TOLD} more" if len(found) > _MAX_TOLD else ""
+    told = f"{'; '.join(found[:_MAX_TOLD])}{more}"
     if _is_as_written(declared, source):
         return (
             f"{declarations} tells what {Path(source).name} says, and not what runs: {told}; a decorator, or what puts "

@@ -90,7 +90,7 @@ class _Writer:
 
     def _instance(self, instance: Instance) -> str:
         # Not its class: that is of handles, which can be closed.
-        name = f"_Of_{instance['name']}"
+        name = f"_Of_{for_python(instance['name'])}"
         body = _docstring(instance["doc"], INDENT) + self._methods(instance["methods"]) or f"{INDENT}pass\n"
         final = self.types.imported("typing", "Final")
         return (
