@@ -49,7 +49,12 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     made.add_argument("--list", action="store_true", help="print the peers, and which are not installed, and exit")
-    made.add_argument("--only", metavar="PATTERN", help="peers whose name matches, e.g. 'shm*'; nothing else")
+    made.add_argument(
+        "--only",
+        metavar="PATTERN",
+        action="append",
+        help="peers whose name matches, e.g. 'shm*'; nothing else. May be given more than once",
+    )
     made.add_argument(
         "--rounds", type=int, metavar="N", help=f"trials of each row, interleaved (default {DEFAULT_ROUNDS})"
     )
@@ -78,12 +83,13 @@ def plan(arguments: Sequence[str]) -> Plan | None:
     for name, value in (("--rounds", rounds), ("--service-rounds", service_rounds)):
         if value < 1:
             made.error(f"{name} is {value}: it must be at least 1")
-    pattern = options.only or "*"
-    peers = [peer for peer in PEERS if fnmatch.fnmatch(peer.name, pattern)]
+    patterns = options.only or ["*"]
+    for pattern in patterns:
+        if not any(fnmatch.fnmatch(peer.name, pattern) for peer in PEERS):
+            made.error(f"--only is {pattern!r}: no peer has such a name; `python -m bench --list` names them")
+    peers = [peer for peer in PEERS if any(fnmatch.fnmatch(peer.name, pattern) for pattern in patterns)]
     if options.quick and not options.only:
         peers = [peer for peer in peers if peer.quick]
-    if not peers:
-        made.error(f"--only is {options.only!r}: no peer has such a name; `python -m bench --list` names them")
     return Plan(
         peers=peers,
         rounds=rounds,

@@ -40,6 +40,8 @@ class Case:
     warmup: bool = True
     """Whether untimed calls come first."""
     directions: tuple[Direction, ...] = DIRECTIONS
+    peers: tuple[str, ...] = ()
+    """The only ones of which it is asked; empty: all that can."""
 
     @property
     def expected_s(self) -> float:
@@ -52,8 +54,30 @@ def echo(payload_bytes: int) -> Case:
     return Case("echo", "echo", payload_bytes, calls=5_000, seconds=0.07)
 
 
+OF_SIZE_PEERS: Final = (
+    "memcpy",
+    "memcpy-here",
+    "shm",
+    "shm-socket",
+    "uds-msgpack",
+    "pythonmonkey",
+    "node-calls-python",
+)
+"""Whom the rows `string`, `bytes` and `array` compare by size."""
+
+
+def of_size(workload: str, payload_bytes: int) -> Case:
+    """`echo` of a text, of bytes or of an array of float64, of that many bytes: fewer calls of a large one."""
+    calls = max(20, min(5_000, 1024 * MIB // payload_bytes))
+    return Case(workload, "echo", payload_bytes, calls, seconds=0.07, peers=OF_SIZE_PEERS)
+
+
 # Intl is JavaScript's: there is nothing in Python's standard library that would do the same work.
 PY_TO_TS_ONLY: Final[tuple[Direction, ...]] = ("py->ts",)
+
+OF_SIZES: Final = (KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB)
+BYTES: Final = MIB
+"""The size of `bytes` that all are asked for."""
 
 PREDICT_BYTES: Final = 43
 FIRST: Final = Case("first-call", "predict", PREDICT_BYTES, calls=1, seconds=ONE_CALL_S, warmup=False)
@@ -64,7 +88,10 @@ CASES: Final[tuple[Case, ...]] = (
     FIRST,
     PREDICT,
     *(echo(size) for size in (0, 64, KIB, 16 * KIB, 256 * KIB, 4 * MIB)),
-    Case("bytes", "echo", MIB, calls=5_000, seconds=0.07),
+    Case("bytes", "echo", BYTES, calls=5_000, seconds=0.07),
+    *(of_size("bytes", size) for size in OF_SIZES if size != BYTES),
+    *(of_size("string", size) for size in OF_SIZES),
+    *(of_size("array", size) for size in OF_SIZES),
     Case("batch", "batch", 100 * PREDICT_BYTES, calls=5_000, seconds=0.07),
     Case("format", "format", 16, calls=5_000, seconds=0.07, directions=PY_TO_TS_ONLY),
     Case("segment", "segment", 83, calls=5_000, seconds=0.07, directions=PY_TO_TS_ONLY),

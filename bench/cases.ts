@@ -31,6 +31,7 @@ function fixed(function_: string): Fixed {
 export function argumentOf(case_: Case): unknown {
   if (case_.function !== "echo") return fixed(case_.function).argument;
   const text = PATTERN.repeat(Math.ceil(case_.payload_bytes / PATTERN.length)).slice(0, case_.payload_bytes);
+  if (case_.workload === "array") return Float64Array.from({ length: case_.payload_bytes / Float64Array.BYTES_PER_ELEMENT }, (_, index) => index / 3);
   if (case_.workload === "bytes") return new TextEncoder().encode(text);
   return case_.payload_bytes > 0 ? text : null;
 }

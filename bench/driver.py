@@ -10,7 +10,7 @@ from typing import Final
 
 from bench.cases import Case
 from bench.peers.interface import Caller, Measured
-from bench.workload import answer_to, argument_of
+from bench.workload import answer_to, argument_of, is_same
 
 NS_PER_S: Final = 1_000_000_000
 MOST_ERRORS: Final = 100
@@ -48,7 +48,7 @@ def measure(caller: Caller, case: Case, calls: int, seconds: float) -> Measured:
             took = clock() - began
             if isinstance(got, memoryview):  # Compared item by item, it would take longer than the call.
                 got = got.tobytes()
-            wrong = "" if got == answer else f"call {len(times)} answered {got!r:.200}, not {answer!r:.200}"
+            wrong = "" if is_same(got, answer) else f"call {len(times)} answered {got!r:.200}, not {answer!r:.200}"
             checking_ns += clock() - began - took
         except Exception as error:  # noqa: BLE001  # whatever a peer raises is its result
             took = clock() - began

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from bench.cases import CASES, DIRECTIONS, KIB, MIB, Case, Direction
+from bench.cases import CASES, DIRECTIONS, KIB, MIB, OF_SIZES, Case, Direction
 from bench.installed import ROOT, missing
 
 Kind = Literal["floor", "bridge", "out-of-process", "in-process", "reference"]
 
 Host = Literal["python", "node"]
+
+MOST_BYTES: Final = max(OF_SIZES)
 
 DEFAULT_WARMUP_S: Final = 0.3
 
@@ -80,6 +82,7 @@ class Peer:
             for case in CASES
             if direction in case.directions
             and (not self.workloads or case.workload in self.workloads)
+            and (not case.peers or self.name in case.peers)
             and case.workload not in self.untimed.get(direction, ())
             and case.payload_bytes <= self.most_bytes
             and (self.pipelines or case.outstanding == 1)
@@ -153,11 +156,34 @@ PEERS: Final[tuple[Peer, ...]] = (
         1,
         PYTHON_ONLY,
         pipelines=False,
-        workloads=("echo", "bytes"),
+        workloads=("echo", "string", "bytes", "array"),
+        most_bytes=MOST_BYTES,
         note="C: the bytes copied there and back.",
     ),
+    Peer(
+        "memcpy-here",
+        "floor",
+        "memcpy_here",
+        "nobody waits",
+        1,
+        FROM_CALLER,
+        pipelines=False,
+        workloads=("string", "bytes", "array"),
+        most_bytes=MOST_BYTES,
+        note="The bytes copied there and back by the caller's language, between buffers that it has had before.",
+    ),
     # This bridge.
-    Peer("shm", "bridge", "shm", "poll <= 100 us, then park", 2, FROM_CALLER, TO_OTHER, quick=True),
+    Peer(
+        "shm",
+        "bridge",
+        "shm",
+        "poll <= 100 us, then park",
+        2,
+        FROM_CALLER,
+        TO_OTHER,
+        quick=True,
+        most_bytes=MOST_BYTES,
+    ),
     Peer(
         "shm-spin0",
         "bridge",
@@ -188,6 +214,7 @@ PEERS: Final[tuple[Peer, ...]] = (
         FROM_CALLER,
         TO_OTHER,
         environment={"SHM_POLYGLOT_TRANSPORT": "socket"},
+        most_bytes=MOST_BYTES,
     ),
     # Out of process, otherwise.
     Peer(
@@ -201,7 +228,8 @@ PEERS: Final[tuple[Peer, ...]] = (
         quick=True,
         python_packages=("msgpack",),
         node_packages=("msgpackr",),
-        note="A Unix socket and MessagePack, by hand.",
+        most_bytes=MOST_BYTES,
+        note="A Unix socket and MessagePack, by hand; an array as the bytes of an ext.",
     ),
     Peer(
         "uds-msgpack-busy",
@@ -319,6 +347,8 @@ PEERS: Final[tuple[Peer, ...]] = (
         FROM_PYTHON,
         pipelines=False,
         quick=True,
+        untimed=dict.fromkeys(DIRECTIONS, ("array",)),
+        most_bytes=MOST_BYTES,
         python_packages=("pythonmonkey",),
         files=(BUNDLE,),
     ),
@@ -366,6 +396,8 @@ PEERS: Final[tuple[Peer, ...]] = (
         1,
         FROM_NODE,
         pipelines=False,
+        untimed=dict.fromkeys(DIRECTIONS, ("array",)),
+        most_bytes=MOST_BYTES,
         node_packages=("node-calls-python",),
         files=(NATIVE.format("node-calls-python"),),
         note="Copies every value, which is in the time; None becomes undefined.",

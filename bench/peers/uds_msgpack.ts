@@ -4,7 +4,7 @@ import { once } from "node:events";
 import net from "node:net";
 import path from "node:path";
 
-import { pack, RESERVE_START_SPACE, unpack, Unpackr } from "msgpackr";
+import { addExtension, pack, RESERVE_START_SPACE, unpack, Unpackr } from "msgpackr";
 
 import { functionNamed } from "../workload";
 import { plain } from "./bytes";
@@ -13,6 +13,14 @@ import type { Caller } from "./interface";
 
 const LENGTH_BYTES = 4;
 const ARRIVING_BYTES = 1024 * 1024;
+
+// The bytes of an array of float64; copied, because they may stand anywhere.
+addExtension({
+  Class: Float64Array,
+  type: 1,
+  pack: (array: Float64Array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength),
+  unpack: (bytes: Buffer) => new Float64Array(Uint8Array.from(bytes).buffer),
+});
 
 function socketPath(address: string): string {
   return path.join(address, "node.sock");

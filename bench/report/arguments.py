@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from bench.cases import DIRECTIONS, Direction
+from bench.cases import BYTES, DIRECTIONS, Direction
 from bench.report.standing import FROM, calls_made
 from bench.report.view import OURS, Memory, calls, find, is_ours, memory_rows, start_rows
 from bench.report.words import count, duration, listing, number, size, times
@@ -102,14 +102,15 @@ def _held(row: Memory) -> str:
 def _shared_state(results: Results) -> list[str]:
     said = []
     for direction in DIRECTIONS:
-        ours = _ours(results, direction, "bytes")
+        ours = _ours(results, direction, "bytes", BYTES)
         if ours is None:
             continue
         text = (
             f"{size(ours['payload_bytes'])} of bytes, {FROM[direction]} and back, takes "
             f"{duration(ours['p50_us'])} at p50"
         )
-        inside = [row for row in calls(results, direction, "bytes") if row["kind"] == "in-process"]
+        rows = [row for row in calls(results, direction, "bytes") if row["payload_bytes"] == BYTES]
+        inside = [row for row in rows if row["kind"] == "in-process"]
         if inside:
             text += f"; in one process {listing([_took(row) for row in inside])}"
         said.append(f"{text}.")

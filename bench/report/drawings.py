@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from bench.cases import Direction
+from bench.cases import BYTES, Direction
 from bench.report import published, tables
 from bench.report.bar_chart import Bar, Group, bars
 from bench.report.lines_chart import Axes, Series, lines
@@ -111,7 +111,7 @@ def payload(results: Results, direction: Direction) -> Drawing | None:
         return None
     rows = calls(results, direction, "echo")
     sizes = sorted({row["payload_bytes"] for row in rows})
-    binary = calls(results, direction, "bytes")
+    binary = [row for row in calls(results, direction, "bytes") if row["payload_bytes"] == BYTES]
     title = f"{LANGUAGES[direction]}: latency against payload"
     headings = ["peer", *map(size, sizes), *(f"{size(row['payload_bytes'])} of bytes" for row in binary[:1])]
     described = []

@@ -34,6 +34,8 @@ WORKLOADS: Final = {
     "first-call": "first-call: the first predict of a new connection, nothing warmed up",
     "echo": "echo: a text comes back as it is",
     "bytes": "bytes: bytes come back as they are",
+    "string": "string: a text comes back as it is, by size",
+    "array": "array: an array of float64 comes back as it is, by size",
     "batch": "batch: classify many short texts in one call",
     "format": "format: a number as JavaScript's Intl writes it",
     "segment": "segment: Japanese text cut into words by JavaScript's Intl",

@@ -111,7 +111,7 @@ def case_of(row: CallRow) -> str:
     """A row's case in words: `echo 64 B`, `outstanding 16`."""
     if row["workload"] == "outstanding":
         return f"{row['outstanding']} outstanding"
-    if row["workload"] in {"echo", "bytes"}:
+    if row["workload"] in {"echo", "bytes", "string", "array"}:
         return f"{row['workload']} {size(row['payload_bytes'])}"
     return row["workload"]
 

@@ -25,6 +25,7 @@ US: Final = {
     "c-ring": 0.28,
     "eventfd": 41.0,
     "memcpy": 0.04,
+    "memcpy-here": 0.05,
     "shm": 4.2,
     "shm-spin0": 58.0,
     "shm-busy": 3.9,
@@ -85,7 +86,7 @@ def _random(*names: object) -> np.random.Generator:
 
 def _p50(peer: Peer, direction: Direction, case: Case) -> float:
     us = US.get(peer.name, 100.0) * (1.25 if direction == "ts->py" and peer.kind != "floor" else 1.0)
-    copies = 0.02 if peer.kind == "in-process" else 0.05 if peer.name == "memcpy" else 1.0
+    copies = 0.02 if peer.kind == "in-process" else 0.05 if peer.name.startswith("memcpy") else 1.0
     us += copies * case.payload_bytes / BYTES_PER_US * (3 if peer.name == "grpc-uds" else 1)
     if case.workload == "first-call":
         us = us * 30 + 900

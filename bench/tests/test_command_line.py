@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 
 from bench import rounds
+from bench.__main__ import plan
 from bench.cases import CASES, Direction
 from bench.goals import goals
 from bench.peers import PEERS, Peer
@@ -57,6 +58,12 @@ def test_a_run_prints_a_table_and_keeps_results_and_a_report(tmp_path: Path) -> 
     assert all(row["rounds"] == 2 and row["calls"] > 0 for row in found["rows"])
     assert found["meta"]["complete"]
     assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_patterns_of_several_only_add_up() -> None:
+    asked = plan(["--only", "c-*", "--only", "memcpy", "--only", "eventfd"])
+    assert asked is not None
+    assert [peer.name for peer in asked.peers] == ["c-ring", "eventfd", "memcpy"]
 
 
 def test_both_directions_of_the_bridge_are_measured_in_every_case(tmp_path: Path) -> None:
@@ -153,6 +160,7 @@ def test_help_says_what_the_options_are(command: tuple[str, ...]) -> None:
     [
         (("--rounds", "0"), "--rounds is 0"),
         (("--only", "zmq"), "zmq"),
+        (("--only", "shm", "--only", "zmq"), "--only is 'zmq'"),
         (("--rowns", "1"), "--rowns"),
         (("diff", "one"), "diff A B"),
         (("diff", "no/such", "no/such"), "no/such"),

@@ -30,6 +30,7 @@ ENVIRONMENT: Final = {**os.environ, "TS_NODE_PROJECT": str(ROOT / "bench" / "tsc
 NAMES: Final = (
     "same-language",
     "memcpy",
+    "memcpy-here",
     "uds-msgpack",
     "uds-msgpack-busy",
     "zeromq",

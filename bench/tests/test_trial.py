@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pytest
 
 from bench import trial
@@ -18,7 +19,7 @@ from bench.peers import PEERS, PYTHON_ONLY, Peer
 from bench.pinning import ANY_CORES
 from bench.processor_time import processor_ns
 from bench.trial import Outcome, Trial
-from bench.workload import FUNCTIONS, answer_to, argument_of
+from bench.workload import FUNCTIONS, answer_to, argument_of, is_same
 
 TESTS: Final = Path(__file__).resolve().parent
 HANG_S: Final = 200.0
@@ -38,12 +39,19 @@ def utf8_bytes(value: object) -> int:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.workload}-{case.payload_bytes}-{case.outstanding}")
 def test_the_argument_of_a_case_is_as_large_as_the_case_says(case: Case) -> None:
-    assert utf8_bytes(argument_of(case)) == case.payload_bytes
+    argument = argument_of(case)
+    assert (argument.nbytes if isinstance(argument, np.ndarray) else utf8_bytes(argument)) == case.payload_bytes
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.function in FUNCTIONS], ids=lambda case: case.workload)
 def test_the_expected_answers_are_those_of_the_python_functions(case: Case) -> None:
-    assert FUNCTIONS[case.function](argument_of(case)) == answer_to(case)
+    assert is_same(FUNCTIONS[case.function](argument_of(case)), answer_to(case))
+
+
+@pytest.mark.parametrize("other", [[0.0, 1.0], np.zeros(3), np.zeros(2, np.float32), np.ones(2), None])
+def test_only_an_array_of_the_same_type_and_elements_answers_for_one(other: object) -> None:
+    assert is_same(np.zeros(2), np.zeros(2))
+    assert not is_same(other, np.zeros(2))
 
 
 def broken(how: str, module: str = "echo_but") -> Peer:
