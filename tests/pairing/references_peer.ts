@@ -9,7 +9,6 @@ import { type Bridge, BridgeError, type Callback, type Handle, isHandle, listen,
 
 let bridge: Bridge;
 const kept: Callback[] = [];
-const lent: unknown[] = [];
 const values: Value[] = [];
 
 class Counter {
@@ -78,6 +77,11 @@ const functions = {
   callKept: (...args: unknown[]) => outcome(() => kept.at(-1)?.(...args)),
   release: () => { kept.pop()?.release(); },
   giveBack: (callback: Callback) => callback,
+  applyNamed: (value: unknown, { done }: { done: Callback }) => done(value),
+  keepAndHang: (callback: Callback) => {
+    kept.push(callback);
+    return new Promise(() => undefined);
+  },
   fails: (callback: Callback) => callback(1),
   counter: (name: string) => new Counter(name),
   theCounter: () => theCounter,
@@ -88,16 +92,21 @@ const functions = {
   },
   addOne: () => (number: number) => number + 1,
   describe: (value: unknown) => typeof value,
-  table: () => tables(),
+  table: () => tables("client"),
   collectGarbage: async () => {
     (globalThis as { gc?: () => void }).gc?.();
     await new Promise((resolve) => setImmediate(resolve));
   },
 };
 
-/** Of all connections together. */
-function tables(): unknown {
-  const live = [...(bridge as unknown as { live: Set<{ session: { lending: { counts: { lent: number; held: number } } } }> }).live];
+interface Connected {
+  role: string;
+  session: { lending: { counts: { lent: number; held: number } } };
+}
+
+/** Of all clients together, or of all workers. */
+function tables(role = "worker"): unknown {
+  const live = [...(bridge as unknown as { live: Set<Connected> }).live].filter((connection) => connection.role === role);
   const counts = live.map(({ session }) => session.lending.counts);
   return { lent: counts.reduce((sum, { lent }) => sum + lent, 0), held: counts.reduce((sum, { held }) => sum + held, 0) };
 }
@@ -120,11 +129,13 @@ const scenarios: Record<string, () => unknown> = {
   notification: () => outcome(() => { bridge.notify("py.keep", [() => 1]); }),
   aClass: () => outcome(() => bridge.call("py.apply", [Counter])),
   kept: async () => {
-    await bridge.call("py.keep", [() => 1]);
+    const onDone = (): number => 1;
+    await bridge.call("py.keep", [onDone]);
     return outcome(() => bridge.call("py.call_kept"));
   },
   held: async () => {
-    await bridge.call("py.hold", [(a: number) => a + 1]);
+    const onDone = (a: number): number => a + 1;
+    await bridge.call("py.hold", [onDone]);
     const called = await bridge.call("py.call_kept", [1]);
     const inThread = await bridge.call("py.call_kept_in_thread", [1]);
     await bridge.call("py.release");
@@ -143,10 +154,12 @@ const scenarios: Record<string, () => unknown> = {
     return [items, tables()];
   },
   nests: () => bridge.call("py.apply", [(n: number) => bridge.call("py.apply", [(m: number) => m * 10, n + 1]), 1]),
-  identity: () => {
-    lent.push("nothing");
-    return bridge.call("py.lend_and_ask", ["functions.giveBack"]);
+  identity: () => bridge.call("py.lend_and_ask", ["functions.giveBack"]),
+  deep: async () => {
+    const down = (depth: number): Promise<Value> => bridge.call("py.apply", [down, depth + 1]);
+    return (await outcome(() => down(1)) as string).includes("more than 32 nested calls") ? "CallTooDeep" : "none";
   },
+  keywords: () => bridge.call("py.apply_named", [(given: { locale: string }, ...rest: unknown[]) => [given.locale, rest.length + 3]]),
   handle: async () => {
     const model = await make("m");
     const first = await model["predict"]?.("a");
@@ -168,7 +181,9 @@ const scenarios: Record<string, () => unknown> = {
   private: async () => {
     const model = await make("m");
     const shown = [model["_secret"] === undefined, (model as { then?: unknown }).then === undefined, JSON.stringify(model)];
-    return [...shown, await outcome(() => model["absent"]?.())];
+    const absent = await outcome(() => model["absent"]?.());
+    model.dispose();
+    return [...shown, absent];
   },
   withoutHandles: () => outcome(() => bridge.call("py.make", ["m"])),
   functionAsResult: async () => {
@@ -182,7 +197,12 @@ const scenarios: Record<string, () => unknown> = {
     const numbers: unknown[] = [];
     for await (const item of model["items"]?.stream(3) ?? []) numbers.push(item);
     const names: unknown[] = [];
-    for await (const item of model["children"]?.stream(3) ?? []) names.push(await (item as unknown as Handle<Model>)["predict"]?.("x"));
+    for await (const item of model["children"]?.stream(3) ?? []) {
+      const child = item as unknown as Handle<Model>;
+      names.push(await child["predict"]?.("x"));
+      child.dispose();
+    }
+    model.dispose();
     return [numbers, names];
   },
   /** Nobody disposes. */
