@@ -221,11 +221,13 @@ def test_a_handle_of_an_object_of_typescript(client: shm_protocol.Client) -> Non
 
 
 def test_a_handle_that_nothing_refers_to_is_released(client: shm_protocol.Client) -> None:
-    for _ in range(50):
+    def make_a_cycle() -> None:
         cycle: list[Any] = [handle(client, "functions.counter", "one")]
         cycle.append(cycle)
         cycle[0].add()
-    del cycle
+
+    for _ in range(50):
+        make_a_cycle()
     gc.collect()
     assert client.call("functions.table") == NOTHING
     assert of(client).held == {}

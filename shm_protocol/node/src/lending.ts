@@ -147,7 +147,7 @@ export class Lending implements Holding, Borrowing {
   /** What a request for a method runs. Undefined: it is no name of what is lent. @throws Released, UnknownMethod */
   find(method: string): Entry | undefined {
     if (!method.startsWith(REFERENCE_PREFIX)) return undefined;
-    const [, digits = "", , member = ""] = /^(\d{1,16})(\.(.+))?$/s.exec(method.slice(REFERENCE_PREFIX.length)) ?? [];
+    const [, digits = "", , member = ""] = /^([1-9]\d{0,15})(\.(.+))?$/s.exec(method.slice(REFERENCE_PREFIX.length)) ?? [];
     const id = Number(digits);
     const lent = this.lent.get(id);
     if (lent === undefined) {

@@ -76,8 +76,14 @@ function write(frame: readonly unknown[]): Buffer {
       case 6:
         frames.encodeLeave(encoder);
         return;
-      default:
+      case 7:
         frames.encodeExpose(encoder, frame[1] as string[]);
+        return;
+      case 8:
+        frames.encodeRelease(encoder, frame[1] as number[]);
+        return;
+      default:
+        frames.encodeHold(encoder, frame[1] as number[]);
     }
   });
 }

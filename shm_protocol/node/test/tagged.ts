@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { type Key, NdArray, type NumberArray, type Value } from "../src/value_types";
+import { Reference } from "../src/values";
 import { packageRoot } from "./package_root";
 
 export interface Vector {
@@ -66,6 +67,8 @@ export function untag(tagged: unknown): Value {
       return new Date(value as string);
     case "$map":
       return new Map((value as [unknown, unknown][]).map(([k, v]) => [untag(k) as Key, untag(v)]));
+    case "$reference":
+      return untagReference(value as { kind: number; id: string; name: string });
     case "$array":
       return untagArray(value as TaggedArray);
     default: {
@@ -76,6 +79,11 @@ export function untag(tagged: unknown): Value {
       return object;
     }
   }
+}
+
+/** No value of the table: what a codec makes of a reference where nobody knows what it stands for. */
+function untagReference({ kind, id, name }: { kind: number; id: string; name: string }): Value {
+  return new Reference(kind, Number(id), name) as unknown as Value;
 }
 
 function untagArray({ dtype, shape, data }: TaggedArray): NumberArray | NdArray {

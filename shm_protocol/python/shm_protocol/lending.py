@@ -40,6 +40,9 @@ IDS_AT_ONCE: Final = 1000
 MINOR_OF_REFERENCES: Final = 2
 """Since when a peer knows references."""
 
+_FORMS: Final = {FUNCTION: ("", False), OBJECT: (".", True)}
+"""What follows the id in the name of what is called."""
+
 _VALUES: Final = (
     *(NoneType, bool, int, float, str, bytes, bytearray, memoryview, datetime),
     *(list, tuple, dict, set, frozenset, values.NdArray, values.Held, Reference),
@@ -169,9 +172,9 @@ class Lending:
 
     def find(self, method: str) -> tuple[Lent, str] | None:
         """What a request for a method is for, and the name of the object's method or "". None: see why_not."""
-        digits, _, member = method.removeprefix(REFERENCE_PREFIX).partition(".")
+        digits, dot, member = method.removeprefix(REFERENCE_PREFIX).partition(".")
         lent = self.lent.get(_id_of(digits))
-        return None if lent is None or (lent.kind == OBJECT) != bool(member) else (lent, member)
+        return None if lent is None or (dot, bool(member)) != _FORMS[lent.kind] else (lent, member)
 
     def why_not(self, method: str) -> BridgeError:
         """What is to be said of a method that find does not find."""
@@ -283,8 +286,9 @@ class Lending:
 
     def _tell(self, reference: RemoteReference) -> None:
         if not self._has_ended:
-            self._ask_to_tell()
             reference._caller.tell_references()  # noqa: SLF001
+            if self._to_hold or self._to_release:
+                self._ask_to_tell()
 
     def _ask_to_tell(self) -> None:
         if not self._is_telling:
@@ -323,7 +327,7 @@ class Lending:
 
 def _id_of(digits: str) -> int:
     is_number = digits.isascii() and digits.isdecimal() and len(digits) <= len(str(frames.MAX_ID))
-    return int(digits) if is_number else 0
+    return int(digits) if is_number and digits[0] != "0" else 0
 
 
 def _is_callback(path: str, value: object) -> bool:

@@ -377,7 +377,7 @@ class Session:
         frame = values.decode(message)
         lending = self.lending
         if type(frame) is not list:
-            frame = [frame]
+            self.receive_frame(frame, len(message))
         lending.put_in(frame)
         kind, call_id = (*frame, None, None)[:2]
         is_answer = type(call_id) is int and (kind == frames.RESPONSE or kind == frames.ITEM)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+from shm_protocol.values import Reference
 
 SHM_PROTOCOL = Path(__file__).resolve().parents[2]
 
@@ -44,6 +45,8 @@ def to_value(tagged: Any) -> Any:
                 return datetime.fromisoformat(content).astimezone(UTC)
             case "$map":
                 return {to_value(key): to_value(value) for key, value in content}
+            case "$reference":
+                return Reference(content["kind"], int(content["id"]), content["name"])
             case "$array":
                 kind = float if content["dtype"].startswith("float") else int
                 items = [kind(item) for item in content["data"]]
