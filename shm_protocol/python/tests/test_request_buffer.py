@@ -60,6 +60,27 @@ def test_a_head_beyond_its_limit_is_left_to_the_parser() -> None:
     assert buffer.feed(b"x")
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_a_head_of_too_many_lines_is_refused_with_the_first_line_too_many_however_it_is_cut(size: int) -> None:
+    def feed(head: bytes) -> RequestBuffer:
+        buffer = RequestBuffer(LIMIT, LIMIT, None, 10)
+        for at in range(0, len(head), size):
+            if buffer.feed(head[at : at + size]):
+                break
+        return buffer
+
+    most = b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 10 + b"\r\n"
+    assert not feed(most).has_too_many_lines
+    assert feed(most).take() == most
+    assert not feed(POST.replace(b"hello", b"\r\n" * 20)).has_too_many_lines
+    for end in (b"", b"\r\n"):
+        refused = feed(most[:-2] + b"a: b\r\n" + b"c: d\r\n" + end)
+        assert refused.has_too_many_lines
+        assert size > 3 or len(refused) < len(most) + 9
+        refused.take()
+        assert not refused.has_too_many_lines
+
+
 def test_a_chunked_body_beyond_the_limit_is_left_to_the_parser_at_once() -> None:
     assert RequestBuffer(LIMIT, LIMIT).feed(CHUNKED_HEAD + b"fffff\r\n")
     assert RequestBuffer(LIMIT, LIMIT).feed(CHUNKED_HEAD + b"1\r\nx\r\n" * 160)

@@ -136,13 +136,14 @@ class HttpConnection(TConn):
         *,
         host: Host,
         head_limit: int,
+        line_limit: int,
         send_later: Callable[["HttpConnection"], None],
     ) -> None:
         super().__init__(cfg, raw, client, server)
         self.out: Final = ClientSocket(raw, host, lambda: send_later(self))
         # What gunicorn and the app use of a socket.
         self.sock = cast("socket.socket", self.out)
-        self.buffer: Final = RequestBuffer(MAX_COLLECTED_BYTES, head_limit, MAX_COLLECTED_BODY_BYTES)
+        self.buffer: Final = RequestBuffer(MAX_COLLECTED_BYTES, head_limit, MAX_COLLECTED_BODY_BYTES, line_limit)
         self.queue: Waiting | None = None
         """The worker's queue in which it waits, if it waits."""
         self.expires = math.inf

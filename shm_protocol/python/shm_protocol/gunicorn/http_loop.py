@@ -17,6 +17,7 @@ from . import http_acceptor, http_refusals
 from .handler_threads import HandlerThreads
 from .http_acceptor import HttpAcceptor
 from .http_connection import HttpConnection
+from .request_buffer import MAX_LINES
 from .settings import WorkerSettings
 from .waiting import Waiting, stop_waiting
 
@@ -73,6 +74,9 @@ class HttpLoop:
         # they alone, and not the worker's health, are what an attacker can spend.
         self._held_limit: Final = (settings.memory_limit_mib << 20) // 4
         self._head_limit: Final = self._cfg.limit_request_fields * (self._cfg.limit_request_field_size + 2)
+        # Fields that gunicorn drops, and further lines of one, it does not count.
+        most_fields = self._cfg.limit_request_fields
+        self._line_limit: Final = 2 * most_fields if 0 < 2 * most_fields <= MAX_LINES else MAX_LINES
         self._pending: Final = Waiting(settings.request_timeout)
         self._kept_alive: Final = Waiting(self._cfg.keepalive)
         self._queued: Final = Waiting(QUEUE_TIMEOUT_S)
@@ -153,6 +157,7 @@ class HttpLoop:
             server,
             host=self.threads,
             head_limit=self._head_limit,
+            line_limit=self._line_limit,
             send_later=self._send_later,
         )
         self._watch(conn, READ)
@@ -224,6 +229,9 @@ class HttpLoop:
             self._shed()
 
     def _after_feeding(self, conn: HttpConnection, is_ready: bool) -> None:
+        if is_ready and conn.buffer.has_too_many_lines:
+            self._refuse(conn, http_refusals.TOO_MANY_FIELDS)
+            return
         if is_ready and conn.buffer.is_broken:
             self._refuse(conn, http_refusals.MALFORMED)
             return

@@ -58,6 +58,7 @@ def answer(status: HTTPStatus, message: str, *headers: str) -> bytes:
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 TOO_SLOW: Final = answer(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time")
 MALFORMED: Final = answer(HTTPStatus.BAD_REQUEST, "Malformed request")
+TOO_MANY_FIELDS: Final = answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "limit request headers fields")
 CUT_OFF: Final = answer(HTTPStatus.BAD_REQUEST, "The request ended in the midst")
 FAILED: Final = answer(HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.INTERNAL_SERVER_ERROR.phrase)
 BUSY: Final = answer(HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests are waiting", "Retry-After: 1")

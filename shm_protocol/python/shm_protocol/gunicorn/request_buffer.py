@@ -23,6 +23,9 @@ CHUNKED: Final = re.compile(
 )
 EXPECTATIONS: Final = re.compile(rb"\r\nexpect:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
 
+MAX_LINES: Final = 2 * 32768
+"""Twice as many as gunicorn takes fields, whatever it is told."""
+
 MAX_LINE_BYTES: Final = 8192
 """gunicorn's parser takes no longer request line."""
 
@@ -31,10 +34,12 @@ class RequestBuffer:
     """The bytes of one connection that no parser has seen yet.
 
     limit: the most it collects before it gives up. head_limit: the longest head that the parser takes. body_limit: the
-    longest body that it collects, if that is less.
+    longest body that it collects, if that is less. line_limit: a head of more fields is none for the parser, which
+    would look at each before it says so.
     """
 
-    def __init__(self, limit: int, head_limit: int, body_limit: int | None = None) -> None:
+    def __init__(self, limit: int, head_limit: int, body_limit: int | None = None, line_limit: int = MAX_LINES) -> None:
+        self._line_limit = line_limit
         self._limit = limit
         self._body_limit = limit if body_limit is None else body_limit
         self._head_limit = head_limit
@@ -56,6 +61,12 @@ class RequestBuffer:
         if self._chunks is not None:
             return self._chunks.is_broken
         return not FIRST_BYTE.match(self._data)
+
+    @property
+    def has_too_many_lines(self) -> bool:
+        """Whether its head has, so that it is to be refused without the parser."""
+        # One is the request line.
+        return self._lines > 1 + self._line_limit
 
     @property
     def chunk_bytes(self) -> int:
@@ -90,6 +101,7 @@ class RequestBuffer:
 
     def _forget_request(self) -> None:
         self._searched = 0
+        self._lines = 0
         self._has_line = False
         self._is_refused = False
         self._length_of_head: int | None = None
@@ -100,8 +112,10 @@ class RequestBuffer:
     def _has_head(self) -> bool:
         data = self._data
         end = data.find(END_OF_HEAD, max(0, self._searched - len(END_OF_HEAD) + 1))
-        if end < 0:
-            self._is_refused = self._cannot_become_a_head()
+        # A line may end in the midst of what was searched already and what has come now.
+        self._lines += data.count(END_OF_LINE, max(0, self._searched - 1), len(data) if end < 0 else end)
+        if end < 0 or self.has_too_many_lines:
+            self._is_refused = self._cannot_become_a_head() or self.has_too_many_lines
             self._searched = len(data)
             return False
         self._length_of_head = end + len(END_OF_HEAD)
