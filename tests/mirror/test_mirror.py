@@ -74,7 +74,6 @@ ROOMS_OF_NODE = {
     "describe": "TypeScript's compiler is Node's: the script that Python runs",
     "heard": "a rejection that nobody hears of ends Node; Python only says so",
     "held_loop": "one thread serves everybody",
-    "keeps_running": "a child does not keep Node running",
     "last_lines": "in Python in children",
     "listener": "Node accepts, Python dials",
     "manifest": "package.json, by which Node tells what a file is",

@@ -188,10 +188,7 @@ export class Bridge extends BridgeEmitter {
       },
       log,
       hasRoom: () => bridge.live.size < maxConnections,
-      onAccepted: (accepted: Accepted) => {
-        if (special.isOfChild === true) accepted.socket.unref();
-        bridge.connected(accepted, binding);
-      },
+      onAccepted: (accepted: Accepted) => { bridge.connected(accepted, binding, special.isOfChild === true); },
     };
     // Outside of whatever the application does as it starts: what comes by a connection is no part of it.
     bridge.rendezvous = await runOutside(() => Rendezvous.listen(rendezvous));
@@ -354,7 +351,7 @@ export class Bridge extends BridgeEmitter {
     throw new PeerUnavailable(`${method}: ${which} is attached to ${this.path}`);
   }
 
-  private connected(accepted: Accepted, binding: Binding | Error): void {
+  private connected(accepted: Accepted, binding: Binding | Error, isOfChild: boolean): void {
     const { hello, minor, channel } = accepted;
     const connection = new Connection({
       id: ++this.lastConnectionId,
@@ -365,6 +362,7 @@ export class Bridge extends BridgeEmitter {
       channel:
         channel === undefined || binding instanceof Error ? undefined : { binding, number: channel, poller: this.poller },
       maxMessage: Math.min(this.maxMessage, hello.maxMessage),
+      isOfChild,
       exposed: this.exposed,
       log: this.log,
       onLeave: (leaving) => { this.attached.remove(leaving); },

@@ -12,7 +12,6 @@ import { MAX_SOCKET_PATH_BYTES, SOCKET_NAME } from "./config";
 import type { ConnectionInfo } from "./connection_info";
 import { runOutside } from "./current_call";
 import { isBridgeError, PeerGone, PeerUnavailable } from "./errors";
-import { Waiting } from "./keeps_running";
 import { LastLines } from "./last_lines";
 import { type Logger, stderrLogger } from "./log";
 import { pythonMissing } from "./python_command";
@@ -49,7 +48,6 @@ export class PythonChild {
   private main: ConnectionInfo | undefined;
   private readonly ended: Promise<string>;
   private process: ChildProcess | undefined;
-  private waiting: Waiting | undefined;
   private isEnding = false;
 
   constructor(private readonly python: string) {
@@ -87,27 +85,21 @@ export class PythonChild {
   /** As {@link Bridge.call}. */
   async call<T = Value>(method: string, args: readonly unknown[], options: CallOptions): Promise<T> {
     const bridge = await this.attached;
-    const done = this.waiting?.begin();
     try {
       return await bridge.call<T>(method, args, options);
     } catch (error) {
       throw await this.explained(method, error);
-    } finally {
-      done?.();
     }
   }
 
   /** As {@link Bridge.stream}, but that it begins with the first item that is asked for. */
   async *stream(method: string, args: readonly unknown[], options: StreamOptions): AsyncGenerator<Value, void, undefined> {
     const bridge = await this.attached;
-    const done = this.waiting?.begin();
     try {
       const items: ValueStream = bridge.stream(method, args, options);
       yield* items;
     } catch (error) {
       throw await this.explained(method, error);
-    } finally {
-      done?.();
     }
   }
 
@@ -145,22 +137,18 @@ export class PythonChild {
       process.stderr.write(bytes);
     });
     const pipes = [child.stderr, child.stdio[3]] as (Socket | null | undefined)[];
-    this.waiting = new Waiting({
-      ref: () => { child.ref(); },
-      unref: () => { child.unref(); },
-    });
     for (const pipe of pipes) {
       pipe?.on("error", () => undefined);
       pipe?.unref();
     }
-    const done = this.waiting.begin();
     try {
       await Promise.race([attached, failed]);
     } catch (error) {
       await bridge.close();
       throw error;
     } finally {
-      done();
+      // From now on it is a call that keeps this process running.
+      child.unref();
     }
     return bridge;
   }
@@ -175,7 +163,7 @@ export class PythonChild {
   }
 
   /** With what the child has said last, where it has ended. */
-  private async explained(method: string, error: unknown): Promise<unknown> {
+  async explained(method: string, error: unknown): Promise<unknown> {
     if (!isBridgeError(error, PeerGone)) return error;
     const how = await within(END_MS, this.ended);
     const said = this.lines.text();

@@ -117,6 +117,8 @@ export interface HandleMembers {
 export type Handle<Methods extends object = Readonly<Record<string, RemoteMethod>>> = Methods & HandleMembers & Disposing;
 
 const remotes = new WeakMap<object, Remote>();
+/** What handles stand in front of. */
+const targets = new WeakMap<object, HandleTarget>();
 
 /** The reference that a callback or a handle stands for; undefined: it is neither. */
 export function remoteOf(value: object): Remote | undefined {
@@ -166,15 +168,22 @@ Object.defineProperty(HandleTarget, "name", { value: "Handle" });
 
 /** What the program gets for an object. It must not be kept by anything of the library's. */
 export function makeHandle(remote: Remote): Handle {
-  const handle: Handle = new Proxy(new HandleTarget(), {
-    get: (target, key) => member(handle, remote, target, key),
+  const target = new HandleTarget();
+  const handle: Handle = new Proxy(target, {
+    get: (_, key) => member(handle, remote, target, key),
     set: (_, key) => { throw new TypeError(`${remote.name}.${String(key)}: the properties of an object on the other side cannot be set`); },
     ownKeys: () => [],
     getOwnPropertyDescriptor: () => undefined,
     defineProperty: () => false,
     setPrototypeOf: () => false,
   }) as unknown as Handle;
+  targets.set(handle, target);
   return registered(handle, remote);
+}
+
+/** Have a method of a handle be this one: of whoever knows its signature. Nothing for what is no handle. */
+export function giveMethod(handle: object, name: string, method: RemoteMethod): void {
+  targets.get(handle)?.methods.set(name, method);
 }
 
 function member(handle: Handle, remote: Remote, target: HandleTarget, key: string | symbol): unknown {

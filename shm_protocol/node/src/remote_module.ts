@@ -10,6 +10,7 @@ import { runOutside } from "./current_call";
 import { isBridgeError, PeerUnavailable, UnknownMethod } from "./errors";
 import { projectFolder } from "./project";
 import { pythonFor } from "./python_command";
+import { callMethod, streamMethod } from "./references";
 
 const SOURCES = "shm_polyglot.sources";
 const SOURCES_MS = 5000;
@@ -18,6 +19,8 @@ const SOURCES_MS = 5000;
 interface Runner {
   call(method: string, args: readonly unknown[], options: CallOptions): Promise<unknown>;
   stream(method: string, args: readonly unknown[], options: StreamOptions): AsyncIterable<unknown>;
+  /** What to tell of an error of a call to it. */
+  explained?(method: string, error: unknown): Promise<unknown>;
 }
 
 interface Way {
@@ -56,6 +59,20 @@ export class RemoteModule {
   async *stream(name: string, args: readonly unknown[], options: StreamOptions): AsyncGenerator<unknown, void, undefined> {
     const { runner, key } = this.known() ?? (await this.find());
     yield* runner.stream(`${key}.${name}`, args, options);
+  }
+
+  /** Call a method of an object that this module has given. @throws as Bridge.call does, and Released. */
+  async callOf(handle: object, name: string, args: readonly unknown[], options: CallOptions): Promise<unknown> {
+    try {
+      return await callMethod(handle, name, args, options);
+    } catch (error) {
+      throw (await this.way?.runner.explained?.(name, error)) ?? error;
+    }
+  }
+
+  /** The same for what gives its answer in items. */
+  streamOf(handle: object, name: string, args: readonly unknown[], options: StreamOptions): AsyncIterable<unknown> {
+    return streamMethod(handle, name, args, options);
   }
 
   /** Have it loaded now, and not with the first call. */

@@ -79,6 +79,8 @@ export interface CallTaker {
 export interface SessionOptions {
   output: Output;
   calls: CallTaker;
+  /** Whether calls to the peer are outstanding, whenever that changes. */
+  onWaiting?: ((isWaiting: boolean) => void) | undefined;
   /** The peer's name, for messages. */
   peer: string;
   /** The minor version of the protocol that the peer speaks. */
@@ -108,6 +110,7 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
   lateAnswers = 0;
   readonly now: () => number;
 
+  private readonly onWaiting: SessionOptions["onWaiting"];
   private readonly notifyLeave: () => void;
   private readonly notifyExpose: (names: string[]) => void;
   private readonly output: Output;
@@ -149,6 +152,7 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
     this.peerMinor = options.peerMinor;
     this.maxMessage = options.maxMessage;
     this.now = options.now;
+    this.onWaiting = options.onWaiting;
     this.notifyLeave = options.onLeave;
     this.notifyExpose = options.onExpose;
     this.lending = new Lending(this, options.peerMinor);
@@ -252,6 +256,7 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
       }
       this.lastId = id;
       this.pending.set(id, call);
+      if (this.onWaiting !== undefined && this.pending.size === 1) this.onWaiting(true);
       if (lent !== undefined) this.lentFor.set(id, lent);
       lent = undefined;
       if (watched !== undefined) watched.id = id;
@@ -347,6 +352,7 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
     const call = this.pending.get(id);
     if (call === undefined) return undefined;
     this.pending.delete(id);
+    if (this.onWaiting !== undefined && this.pending.size === 0) this.onWaiting(false);
     if (this.lentFor.size > 0) this.takeBackFor(id);
     if (call.detach !== undefined) call.detach();
     return call;

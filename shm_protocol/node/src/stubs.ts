@@ -1,12 +1,15 @@
 /** What an import of a Python module gives: functions and objects of this side that stand for those of the other. */
 
 import type { CallOptions, StreamOptions } from "./bridge";
-import type { FunctionDescription, InstanceDescription, ModuleDescription, Overload, Parameter } from "./described/description";
+import type { ClassDescription, FunctionDescription, InstanceDescription, ModuleDescription, Overload, Parameter, Type } from "./described/description";
+import { giveMethod, isHandle, type RemoteMethod, streamMethod } from "./references";
 
 /** What stubs call. */
 export interface Target {
   call(name: string, args: readonly unknown[], options: CallOptions): Promise<unknown>;
   stream(name: string, args: readonly unknown[], options: StreamOptions): AsyncIterable<unknown>;
+  callOf(handle: object, name: string, args: readonly unknown[], options: CallOptions): Promise<unknown>;
+  streamOf(handle: object, name: string, args: readonly unknown[], options: StreamOptions): AsyncIterable<unknown>;
 }
 
 type Stub = (...args: unknown[]) => unknown;
@@ -20,15 +23,7 @@ const callers = new WeakMap<object, WithOptions>();
  * and enums as they are; `undefined` for what is only a type, because an import of one may be left in by a compiler.
  */
 export function makeStubs(module: ModuleDescription, target: Target): Record<string, unknown> {
-  const stubs: Record<string, unknown> = {};
-  for (const type of module.types) stubs[type.name] = type.shape === "enum" ? enumOf(type.members) : undefined;
-  for (const { name, value } of module.constants) stubs[name] = deepFrozen(value);
-  for (const one of module.functions) stubs[one.name] = functionStub(one.name, one, target);
-  for (const one of module.classes) stubs[one.name] = classStub(one.name, one.init, one.static, target);
-  for (const one of module.instances) stubs[one.name] = instanceStub(one, target);
-  // What has a `then` is taken for a promise by whoever awaits it, and never arrives.
-  delete stubs["then"];
-  return stubs;
+  return new Stubs(module, target).all();
 }
 
 /**
@@ -55,35 +50,112 @@ function stubOf(name: string, call: WithOptions): Stub {
   return stub;
 }
 
-function functionStub(fullName: string, described: FunctionDescription, target: Target): Stub {
-  const shape = shapeOf(described.overloads);
-  return stubOf(described.name, (options, args) => {
-    const given = sort(fullName, shape, args);
-    const how = given.kwargs === undefined ? options : { ...options, kwargs: given.kwargs };
-    return shape.isStream ? target.stream(fullName, given.args, how) : target.call(fullName, given.args, how);
-  });
-}
+/** Makes the stubs of one module. */
+class Stubs {
+  private readonly classes: ReadonlyMap<string, ClassDescription>;
+  /** Types of the module whose instances are values. */
+  private readonly values: ReadonlySet<string>;
 
-function instanceStub(described: InstanceDescription, target: Target): object {
-  const stub: Record<string, unknown> = {};
-  for (const method of described.methods) {
-    if (method.name !== "then") stub[method.name] = functionStub(`${described.name}.${method.name}`, method, target);
+  constructor(private readonly module: ModuleDescription, private readonly target: Target) {
+    this.classes = new Map(module.classes.map((one) => [one.name, one]));
+    this.values = new Set(module.types.filter(({ shape }) => shape !== "alias").map(({ name }) => name));
   }
-  return Object.freeze(stub);
-}
 
-/** Called with or without `new` it gives a promise of an object that stays on the other side. */
-function classStub(name: string, init: Overload | null, methods: readonly FunctionDescription[], target: Target): Stub {
-  const shape = shapeOf(init === null ? [] : [init]);
-  const construct = (args: readonly unknown[]): Promise<unknown> => {
-    if (init === null) throw new TypeError(`${name} is abstract: there are no objects of it`);
-    const given = sort(name, shape, args);
-    return target.call(name, given.args, given.kwargs === undefined ? {} : { kwargs: given.kwargs });
-  };
-  // A function that is given an object by `new` gives another one, which is a promise.
-  const stub = { [name]: function (...args: unknown[]) { return construct(args); } }[name] as Stub;
-  for (const method of methods) Object.defineProperty(stub, method.name, { value: functionStub(`${name}.${method.name}`, method, target), enumerable: true });
-  return stub;
+  all(): Record<string, unknown> {
+    const { module } = this;
+    const stubs: Record<string, unknown> = {};
+    for (const type of module.types) stubs[type.name] = type.shape === "enum" ? enumOf(type.members) : undefined;
+    for (const { name, value } of module.constants) stubs[name] = deepFrozen(value);
+    for (const one of module.functions) stubs[one.name] = this.functionOf(one.name, one);
+    for (const one of module.classes) stubs[one.name] = this.classOf(one);
+    for (const one of module.instances) stubs[one.name] = this.instanceOf(one);
+    // What has a `then` is taken for a promise by whoever awaits it, and never arrives.
+    delete stubs["then"];
+    return stubs;
+  }
+
+  private functionOf(fullName: string, described: FunctionDescription): Stub {
+    const { target } = this;
+    return this.calling(
+      described,
+      fullName,
+      (args, options) => target.call(fullName, args, options),
+      (args, options) => target.stream(fullName, args, options),
+    );
+  }
+
+  private calling(
+    described: FunctionDescription,
+    fullName: string,
+    call: (args: readonly unknown[], options: CallOptions) => Promise<unknown>,
+    stream: (args: readonly unknown[], options: StreamOptions) => AsyncIterable<unknown>,
+  ): Stub {
+    const shape = shapeOf(described.overloads);
+    const results = described.overloads.map(({ result }) => result);
+    const handles = results.some((result) => this.mayStay(result));
+    return stubOf(described.name, (options, given) => {
+      const { args, kwargs } = sort(fullName, shape, given);
+      const how: CallOptions = { ...options };
+      if (kwargs !== undefined) how.kwargs = kwargs;
+      if (shape.isStream) return stream(args, how);
+      if (!handles) return call(args, how);
+      return call(args, { ...how, handles: true }).then((result) => this.dressed(result, results));
+    });
+  }
+
+  private instanceOf(described: InstanceDescription): object {
+    const stub: Record<string, unknown> = {};
+    for (const method of described.methods) {
+      if (method.name !== "then") stub[method.name] = this.functionOf(`${described.name}.${method.name}`, method);
+    }
+    return Object.freeze(stub);
+  }
+
+  /** Called with or without `new` it gives a promise of an object that stays on the other side. */
+  private classOf({ name, init, static: methods }: ClassDescription): Stub {
+    const made: Overload[] = init === null ? [] : [init];
+    const construct = this.functionOf(name, { name, doc: null, async: false, overloads: made });
+    const stub = {
+      // A constructor that gives an object gives that one: here a promise.
+      [name]: function (...args: unknown[]): unknown {
+        if (init === null) throw new TypeError(`${name} is abstract: there are no objects of it`);
+        return construct(...args);
+      },
+    }[name] as Stub;
+    for (const method of methods) {
+      Object.defineProperty(stub, method.name, { value: this.functionOf(`${name}.${method.name}`, method), enumerable: true });
+    }
+    return stub;
+  }
+
+  /** Whether a result of this type may be a function, or an object that stays on the other side. */
+  private mayStay(type: Type): boolean {
+    if (type.kind === "union") return type.options.some((option) => this.mayStay(option));
+    if (type.kind === "ref") return !this.values.has(type.name);
+    return ["handle", "callable", "any", "unknown"].includes(type.kind);
+  }
+
+  /** A handle with the methods of its class, where that is known. */
+  private dressed(result: unknown, types: readonly Type[]): unknown {
+    if (!isHandle(result)) return result;
+    const names = new Set(types.flatMap((type) => (type.kind === "union" ? type.options : [type])).flatMap((type) => (type.kind === "handle" ? [type.name] : [])));
+    const [name] = names;
+    const described = names.size === 1 && name !== undefined ? this.classes.get(name) : undefined;
+    for (const method of described?.methods ?? []) giveMethod(result, method.name, this.methodOf(result, method));
+    return result;
+  }
+
+  private methodOf(handle: object, described: FunctionDescription): RemoteMethod {
+    const { target } = this;
+    const { name } = described;
+    const stub = this.calling(
+      described,
+      name,
+      (args, options) => target.callOf(handle, name, args, options),
+      (args, options) => target.streamOf(handle, name, args, options),
+    );
+    return Object.assign(stub, { stream: (...args: readonly unknown[]) => streamMethod(handle, name, args) }) as unknown as RemoteMethod;
+  }
 }
 
 /** How a function's arguments are told apart. */
