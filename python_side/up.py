@@ -126,7 +126,8 @@ def programs(node: Address, python: Address) -> tuple[Program, Program]:
 
     def program(name: str, words: Sequence[str], address: Address, is_ready: Callable[[], bool]) -> Program:
         unready = f"{address.url}/health is not healthy"
-        return Program(name, words, ROOT, os.environ, is_ready, unready, tells_urls=False)
+        environment = {"SHM_POLYGLOT_CHILD": "0"} | os.environ
+        return Program(name, words, ROOT, environment, is_ready, unready, tells_urls=False)
 
     return program("node", node_words, node, node_is_there), program("python", PYTHON, python, both_are_healthy)
 

@@ -323,9 +323,7 @@ def test_a_name_that_is_not_there_is_an_error_in_either_kind_of_module(project: 
     assert "'./ml.py' does not provide an export named 'missing'" in said
     project.write("wrong.cjs", 'require("@shm-polyglot/protocol/register"); require("./ml.py").counter;')
     _, said = project.run("node", "wrong.cjs", fails=True)
-    assert (
-        f"TypeError: {project.folder}/ml.py has no counter to import (its value may change); it has " in said
-    )
+    assert f"TypeError: {project.folder}/ml.py has no counter to import (its value may change); it has " in said
 
 
 def test_compiled_commonjs_takes_the_hook_in_its_first_line(project: Project) -> None:

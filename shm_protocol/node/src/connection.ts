@@ -31,7 +31,7 @@ export interface ConnectionOptions {
   channel: { binding: Binding; number: number; poller: Poller } | undefined;
   maxMessage: number;
   /** It is a child of this process, and keeps that running only while calls to it are outstanding. */
-  isOfChild: boolean;
+  isOfChild?: boolean;
   exposed: Exposed;
   log: Logger;
   /** The peer is about to end the connection: no new calls for it. */
@@ -88,14 +88,14 @@ export class Connection implements Watched, Output, TransportHandler {
       peerMinor: options.minor,
       maxMessage: options.maxMessage,
       now,
-      onWaiting: options.isOfChild ? (isWaiting) => { if (isWaiting) socket.ref(); else socket.unref(); } : undefined,
+      onWaiting: options.isOfChild === true ? (isWaiting) => { if (isWaiting) socket.ref(); else socket.unref(); } : undefined,
       onLeave: () => { options.onLeave(this); },
       onExpose: (names) => {
         for (const name of names) this.named.add(name);
         options.onExpose(this, names);
       },
     });
-    if (options.isOfChild) socket.unref();
+    if (options.isOfChild === true) socket.unref();
     this.info = infoOf(this);
   }
 

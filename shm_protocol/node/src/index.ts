@@ -38,7 +38,7 @@ export {
   VersionMismatch,
 } from "./errors";
 export type { Exposable, Exposables, ExposedFunction } from "./exposables";
-export { load } from "./loading";
+export { type FileUrl, load } from "./loading";
 export type { LogFields, Logger } from "./log";
 export { type Callback, type CallbackMembers, type DisposedBy, type Disposing, type Handle, type HandleMembers, isHandle, type RemoteMethod } from "./references";
 export type { ValueStream } from "./streams";

@@ -50,7 +50,7 @@ suite("hello", () => {
 
   test("the header is magic, version and length, little-endian", () => {
     const bytes = encodeHello(hello);
-    assert.equal(bytes.toString("hex", 0, 8), "53484d5001000100");
+    assert.equal(bytes.toString("hex", 0, 8), "53484d5001000200");
     assert.equal(bytes.readUInt32LE(8), bytes.length - 12);
   });
 
@@ -75,7 +75,7 @@ suite("hello", () => {
   });
 
   test("another major version is a VersionMismatch that names both", () => {
-    assert.throws(() => decodeHello(packet(body, 2)), (error) => error instanceof VersionMismatch && /2\.0.*1\.1/.test(error.message));
+    assert.throws(() => decodeHello(packet(body, 2)), (error) => error instanceof VersionMismatch && /2\.0.*1\.2/.test(error.message));
     // Whatever its body is.
     assert.throws(() => decodeHello(packet(5, 2)), VersionMismatch);
   });

@@ -218,8 +218,8 @@ suite("a dialer", () => {
       socket.write(bytes);
       const refusal = refusalIn(await readAll(socket));
       assert.equal(refusal.code, "VersionMismatch");
-      assert.match(refusal.message, /9\.1.*1\.1/);
-      assert.match(String(log.lines.at(-1)?.fields["reason"]), /9\.1.*1\.1/);
+      assert.match(refusal.message, /9\.2.*1\.2/);
+      assert.match(String(log.lines.at(-1)?.fields["reason"]), /9\.2.*1\.2/);
     });
   });
 

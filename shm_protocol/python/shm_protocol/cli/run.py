@@ -199,6 +199,9 @@ def _find_sides(options: Options) -> _Sides:
 def _programs(options: Options, sides: _Sides, path: Path, output: Output) -> list[Program]:
     """What to run, in the order of starting. Raises CannotRunNode and SideFailed."""
     environment = _environment(options)
+    if sides.node is not None and (sides.wsgi is not None or sides.exposed):
+        # What one of them imports of the other's, that one runs: it is there, or about to be.
+        environment.setdefault("SHM_POLYGLOT_CHILD", "0")
     programs = []
     if sides.node is not None:
         command = node_command.choose(sides.node, node_command.find_node(), reload=options.reload)
