@@ -127,6 +127,7 @@ LIMITS_OF_PYTHON = {
     "MAX_EXCEPTIONS": "of a traceback",
     "MAX_FRAMES": "of a traceback",
     "MAX_NOTES": "of a traceback",
+    "MAX_PART_BYTES": "as MAX_TEXT_BYTES",
     "MAX_ID": "Number.MAX_SAFE_INTEGER",
     "MAX_INT": "an int has no limit of its own",
     "MAX_REFERENCE_ID": "as MAX_ID",
@@ -142,6 +143,7 @@ LIMITS_OF_PYTHON = {
 LIMITS_OF_NODE = {
     "MAX_ANSWER_BYTES": "Node accepts: of the answer to other_listener",
     "MAX_ARRAY_SIZE": "struct.pack refuses it",
+    "MAX_BASES": "as MAX_CLASSES",
     "MAX_CAUSES_CHARACTERS": "of a stack",
     "MAX_CLAIMS": "Node accepts",
     "MAX_CLASSES": "a Proxy has prototypes without end, a class of Python's a list of its bases",
@@ -151,6 +153,7 @@ LIMITS_OF_NODE = {
     "MAX_LEVELS": "as MAX_LOOKED_AT",
     "MAX_LOOKED_AT": "what is let go of",
     "MAX_MAX_CONNECTIONS": "a client's are threads",
+    "MAX_PART_CHARACTERS": "as MAX_TEXT_CHARACTERS",
     "MAX_SHOWN_BIGINT": "of what util.inspect shows",
     "MAX_SHOWN_CHARACTERS": "in messages",
     "MAX_SHOWN_PROPERTIES": "of what util.inspect shows",
@@ -176,7 +179,7 @@ SPELLINGS = (
     (r"has at least (\d+) bytes", r"has \1 bytes"),  # TypeScript stops where it is too much
     (r"\b1000\d\d bytes", "100000 bytes"),
     (r"the (client|bridge) has been closed", "the peer has been closed"),
-    (r"(\[0\])+[^:]*: ", "[0]…: "),  # long paths are cut in other places
+    (r"(\[0\]){3,}[^:]*: ", "[0]…: "),  # long paths are cut in other places
     (r'expose: "?x{257}"?: ', "expose: x…: "),
 )
 

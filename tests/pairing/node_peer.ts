@@ -10,6 +10,8 @@ import { existsSync } from "node:fs";
 
 import { type Bridge, BridgeError, type CallOptions, currentCall, listen, type NotifyOptions, RemoteError, type StreamOptions, type Value } from "@shm-polyglot/protocol";
 
+import { errorFunctions, told } from "./node_errors";
+
 interface Job {
   run: () => Promise<unknown>;
   resolve: (value: unknown) => void;
@@ -160,6 +162,15 @@ const driver = {
         return { error: whatWentWrong(error) };
       }
     }),
+  /** An error and all that is in it. */
+  attemptErrors: (method: string) =>
+    outsideOfTheCall(async () => {
+      try {
+        return await bridge.call(method);
+      } catch (error) {
+        return told(error);
+      }
+    }),
   /** As `attempt`, many at once: one result for each argument. */
   attemptAll: (method: string, args: unknown[]) =>
     outsideOfTheCall(async () => {
@@ -216,7 +227,7 @@ const driver = {
 async function main(): Promise<void> {
   void runJobs();
   const maxMessage = Number(process.argv[2]);
-  bridge = await listen({ expose: { functions, driver }, ...(maxMessage > 0 ? { maxMessage } : {}) });
+  bridge = await listen({ expose: { functions: { ...functions, ...errorFunctions }, driver }, ...(maxMessage > 0 ? { maxMessage } : {}) });
   console.log("ready");
 }
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import python_errors
 import shm_protocol
 
 noted: list[Any] = []
@@ -176,5 +177,5 @@ EXPOSED = (
 )
 
 if __name__ == "__main__":
-    functions = {function.__name__: function for function in EXPOSED}
+    functions = {function.__name__: function for function in (*EXPOSED, *python_errors.EXPOSED)}
     shm_protocol.serve(expose={"worker": functions}, name=sys.argv[1])

@@ -4,8 +4,11 @@
  * Every error that the bridge raises is a {@link BridgeError} with a `code` from this registry.
  */
 
-import { describe, isError, messageOf, read, stackOf, textOf, typeOf } from "./thrown";
+import { read } from "./thrown";
 import type { Value } from "./value_types";
+
+/** What is a RemoteError although its class is another: it has a RemoteError's properties. */
+const remoteErrors = new WeakSet<object>();
 
 /** The base of every error the bridge raises. `code` is stable and the same in Python. */
 export class BridgeError extends Error {
@@ -20,6 +23,12 @@ export class BridgeError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = new.target.name;
+  }
+
+  /** Also true, of this class and of RemoteError, for a group and for what has arrived as a registered class. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    if (Function.prototype[Symbol.hasInstance].call(this, value)) return true;
+    return (this === BridgeError || (this as unknown) === RemoteError) && remoteErrors.has(value as object);
   }
 }
 
@@ -39,6 +48,39 @@ export class RemoteError extends BridgeError {
     this.data = data;
     this.remoteStack = remoteStack;
   }
+}
+
+/**
+ * The function raised several errors: an AggregateError, or Python's ExceptionGroup. `instanceof` says that it is a
+ * {@link RemoteError} as well, as which it has `type`, `data` and `remoteStack`.
+ */
+export class RemoteErrorGroup extends AggregateError {
+  /** As a {@link RemoteError}'s. */
+  readonly code = "RemoteError";
+  /** As a {@link BridgeError}'s. */
+  readonly fromPeer: boolean = false;
+  /** The class of the exception on the other side, e.g. `"ExceptionGroup"`. */
+  readonly type: string;
+  /** What the exception carried as `data`, or null. */
+  readonly data: Value;
+  /** The stack on the other side, or an empty string. `stack` shows it below this side's own. */
+  readonly remoteStack: string;
+  /** Its parts: RemoteErrors, or of registered classes. Of very many, the first: `remoteStack` tells of more. */
+  declare readonly errors: BridgeError[];
+
+  constructor(type: string, message: string, errors: readonly BridgeError[], data: Value = null, remoteStack = "") {
+    super(errors, message);
+    this.name = new.target.name;
+    this.type = type;
+    this.data = data;
+    this.remoteStack = remoteStack;
+    remoteErrors.add(this);
+  }
+}
+
+/** Have `instanceof` take an error for a RemoteError, whose properties it has been given. */
+export function asRemoteError(error: object): asserts error is RemoteError {
+  remoteErrors.add(error);
 }
 
 /** No answer came within the deadline. The function may have run, or may still be running. */
@@ -143,58 +185,8 @@ export interface ErrorMap {
   type?: string;
   stack?: string;
   data?: Value;
-}
-
-const FROM_PEER = { fromPeer: true };
-
-/** The error that a response carries, as an object to throw. A code this side does not know is a RemoteError. */
-export function errorFromMap(map: ErrorMap): BridgeError {
-  const simple = Object.hasOwn(SIMPLE_ERRORS, map.code) ? SIMPLE_ERRORS[map.code] : undefined;
-  if (simple !== undefined) return Object.assign(new simple(map.message), FROM_PEER);
-  const type = map.type ?? (map.code === "RemoteError" ? "Error" : map.code);
-  const error = Object.assign(new RemoteError(type, map.message, map.data, map.stack), FROM_PEER);
-  // The stack of this side is that of the library, until somebody who waits for the error gives it theirs.
-  showRemoteStack(error);
-  return error;
-}
-
-/** What is told where nothing else can be. */
-const UNTOLD: ErrorMap = { code: "RemoteError", message: "an error that cannot be described", type: "Error", stack: "", data: null };
-
-/** What an exposed function threw, as the error of a response. Never throws, whatever was thrown. */
-export function errorToMap(thrown: unknown): ErrorMap {
-  try {
-    if (isBridgeError(thrown)) return bridgeErrorToMap(thrown);
-    if (!isError(thrown)) return { code: "RemoteError", message: describe(thrown), type: typeof thrown, stack: "", data: null };
-    return {
-      code: "RemoteError",
-      message: messageOf(thrown),
-      type: typeOf(thrown),
-      stack: stackOf(thrown),
-      // Whether it can be encoded shows when it is.
-      data: (read(thrown, "data") ?? null) as Value,
-    };
-  } catch {
-    return UNTOLD;
-  }
-}
-
-/** An error from deeper in the chain keeps its name; both stacks stay visible. */
-function bridgeErrorToMap(error: BridgeError): ErrorMap {
-  const isRemote = isBridgeError(error, RemoteError);
-  return {
-    code: "RemoteError",
-    message: messageOf(error),
-    type: textOf(read(error, isRemote ? "type" : "code") ?? typeOf(error)),
-    stack: stackOf(error),
-    data: isRemote ? ((read(error, "data") ?? null) as Value) : null,
-  };
-}
-
-/** The error of a response for what the bridge itself has against a call. */
-export function ownErrorToMap(error: BridgeError): ErrorMap {
-  const code = read(error, "code");
-  return { code: typeof code === "string" ? code : "RemoteError", message: messageOf(error) };
+  cause?: ErrorMap;
+  errors?: ErrorMap[];
 }
 
 /** `instanceof`, which a proxy among what was thrown can make throw. */
@@ -221,7 +213,8 @@ export function mergeStacks(error: unknown): unknown {
   return error;
 }
 
-function showRemoteStack(error: RemoteError): void {
+/** Have an error's `stack` show the other side's below this side's. */
+export function showRemoteStack(error: RemoteError): void {
   if (error.remoteStack === "") return;
   // Read through a guard: an application's Error.prepareStackTrace runs here.
   const own = read(error, "stack");

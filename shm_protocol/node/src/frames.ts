@@ -2,6 +2,7 @@
  * The frames: PROTOCOL.md section 7. Pure code over bytes; what a frame means is session.ts's to know.
  */
 
+import { readErrorMap, shorter } from "./error_maps";
 import { EncodeError, type ErrorMap, ProtocolError } from "./errors";
 import type { Meta } from "./meta";
 import type { Key, Value } from "./value_types";
@@ -274,27 +275,12 @@ function isRecord(value: Value): value is { [key: string]: Value } {
   return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
-function notText(key: string): ProtocolError {
-  return new ProtocolError(`a response whose error has a ${key} that is not a string`);
-}
-
 function readError(decoder: Decoder): ErrorMap {
   const entries = decoder.mapLength();
   if (entries < 0) throw new ProtocolError("a response whose error is not a map");
   const map = new Map<Key, Value>();
   for (let index = 0; index < entries; index++) map.set(decoder.key(), decoder.value(2));
-  const code = map.get("code");
-  const message = map.get("message");
-  const type = map.get("type");
-  const stack = map.get("stack");
-  if (typeof code !== "string") throw notText("code");
-  if (typeof message !== "string") throw notText("message");
-  if (type !== undefined && typeof type !== "string") throw notText("type");
-  if (stack !== undefined && typeof stack !== "string") throw notText("stack");
-  const error: ErrorMap = { code, message, data: map.get("data") ?? null };
-  if (type !== undefined) error.type = type;
-  if (stack !== undefined) error.stack = stack;
-  return error;
+  return readErrorMap(map);
 }
 
 /** May a function be called by this name? */
@@ -391,17 +377,19 @@ export function encodeResponse(encoder: Encoder, limit: number, id: number, resu
 }
 
 /**
- * An error always fits: data that cannot be encoded or has no room goes first, then the stack, then the message are cut to
- * what fits, down to the bare code.
+ * An error always fits. What cannot be encoded or has no room goes in this order: the data of causes and parts, these, `data`; then
+ * the stack and the message are cut to what fits, down to the bare code.
  *
  * @throws MessageTooLarge where `limit` is too small for even that, some 40 bytes.
  */
 export function encodeErrorResponse(encoder: Encoder, limit: number, id: number, error: ErrorMap): void {
-  try {
-    encodeErrorMap(encoder, limit, id, { ...error });
-    return;
-  } catch {
-    // Whatever the data did when it was looked at: the rest can be told without it.
+  for (const less of shorter(error)) {
+    try {
+      encodeErrorMap(encoder, limit, id, less);
+      return;
+    } catch {
+      // Whatever data did when it was looked at: the rest can be told without it.
+    }
   }
   const texts = new Map<string, string>();
   for (const key of ["code", "message", "type", "stack"] as const) {

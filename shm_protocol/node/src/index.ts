@@ -34,6 +34,7 @@ export {
   ProtocolError,
   Released,
   RemoteError,
+  RemoteErrorGroup,
   UnknownMethod,
   VersionMismatch,
 } from "./errors";
@@ -41,6 +42,7 @@ export type { Exposable, Exposables, ExposedFunction } from "./exposables";
 export { type FileUrl, load } from "./loading";
 export type { LogFields, Logger } from "./log";
 export { type Callback, type CallbackMembers, type DisposedBy, type Disposing, type Handle, type HandleMembers, isHandle, type RemoteMethod } from "./references";
+export { type ErrorClass, registerError } from "./registered_errors";
 export type { ValueStream } from "./streams";
 export { withOptions } from "./stubs";
 export { type Key, NdArray, type NumberArray, type Value } from "./value_types";

@@ -6,7 +6,8 @@
 import { types } from "node:util";
 
 import type { ServedCall } from "./calls";
-import { EncodeError, errorToMap, type ErrorMap, isBridgeError, MessageTooLarge, ownErrorToMap, UnknownMethod } from "./errors";
+import { errorToMap, ownErrorToMap } from "./error_maps";
+import { EncodeError, type ErrorMap, isBridgeError, MessageTooLarge, UnknownMethod } from "./errors";
 import type { Entry } from "./exposables";
 import type { Exposed } from "./exposed";
 import { hear, hearWithin } from "./heard";

@@ -5,6 +5,7 @@
  */
 
 import { type AnsweringSession, callBeingServed, type PendingCall, ServedCall } from "./calls";
+import { errorFromMap, ownErrorToMap } from "./error_maps";
 import {
   type BridgeError,
   Busy,
@@ -12,11 +13,9 @@ import {
   Cancelled,
   ConnectionClosed,
   EncodeError,
-  errorFromMap,
   type ErrorMap,
   isBridgeError,
   MessageTooLarge,
-  ownErrorToMap,
   PeerGone,
   ProtocolError,
   Released,

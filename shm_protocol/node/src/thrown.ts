@@ -123,8 +123,13 @@ function* shown(value: object): Iterable<unknown> {
 
 /** A text without lone surrogates, and not too long. */
 function sendable(text: string): string {
-  if (text.length <= MAX_TEXT_CHARACTERS) return text.toWellFormed();
-  const half = MAX_TEXT_CHARACTERS / 2;
+  return shorten(text, MAX_TEXT_CHARACTERS);
+}
+
+/** A text without lone surrogates, and cut in the middle to so many characters. */
+export function shorten(text: string, most: number): string {
+  if (text.length <= most) return text.toWellFormed();
+  const half = most / 2;
   const cut = `\n[${text.length - 2 * half} characters cut]\n`;
   return `${text.slice(0, half).toWellFormed()}${cut}${text.slice(-half).toWellFormed()}`;
 }
@@ -137,7 +142,7 @@ export function stackOf(error: object): string {
 }
 
 /** One error's own stack, which begins with its class and message, also where these have changed since it was made. */
-function ownStack(error: object): string {
+export function ownStack(error: object): string {
   const message = messageOf(error);
   const stack = read(error, "stack");
   let text = stack === undefined || stack === "" ? "" : textOf(stack);
@@ -195,7 +200,7 @@ class Causes {
   }
 }
 
-function isArray(value: unknown): boolean {
+export function isArray(value: unknown): value is unknown[] {
   try {
     return Array.isArray(value);
   } catch {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { suite, test } from "node:test";
 import { inspect } from "node:util";
 
+import { errorFromMap, errorToMap } from "../src/error_maps";
 import * as errors from "../src/errors";
 import { packageRoot } from "./package_root";
 
@@ -42,24 +43,24 @@ suite("the registry", () => {
 
 suite("errors in responses", () => {
   test("a remote error brings type, message, data and stack", () => {
-    const error = errors.errorFromMap({ code: "RemoteError", type: "ValueError", message: "bad", stack: "Traceback", data: [1] });
+    const error = errorFromMap({ code: "RemoteError", type: "ValueError", message: "bad", stack: "Traceback", data: [1] });
     assert.ok(error instanceof errors.RemoteError);
     assert.deepEqual([error.type, error.message, error.data, error.remoteStack], ["ValueError", "bad", [1], "Traceback"]);
     assert.match(error.stack ?? "", /--- remote stack ---\nTraceback/);
   });
 
   test("a code of the registry is an error of its class", () => {
-    assert.ok(errors.errorFromMap({ code: "Busy", message: "full" }) instanceof errors.Busy);
+    assert.ok(errorFromMap({ code: "Busy", message: "full" }) instanceof errors.Busy);
   });
 
   test("an error tells whether the peer answered with it", () => {
-    for (const code of Object.keys(errors.ERRORS)) assert.ok(errors.errorFromMap({ code, message: "m" }).fromPeer, code);
+    for (const code of Object.keys(errors.ERRORS)) assert.ok(errorFromMap({ code, message: "m" }).fromPeer, code);
     assert.ok(!new errors.EncodeError("args[0]: no").fromPeer);
   });
 
   test("an unknown code, whatever it is called, is a RemoteError", () => {
     for (const code of ["FutureError", "constructor", "__proto__", ""]) {
-      const error = errors.errorFromMap({ code, message: "x" });
+      const error = errorFromMap({ code, message: "x" });
       assert.ok(error instanceof errors.RemoteError, code);
       assert.equal(error.type, code);
     }
@@ -69,7 +70,7 @@ suite("errors in responses", () => {
     class MyError extends Error {
       data = { field: "x" };
     }
-    const map = errors.errorToMap(new MyError("no"));
+    const map = errorToMap(new MyError("no"));
     assert.equal(map.type, "MyError");
     assert.equal(map.message, "no");
     assert.deepEqual(map.data, { field: "x" });
@@ -77,25 +78,25 @@ suite("errors in responses", () => {
   });
 
   test("a remote error from deeper keeps its type, and both stacks", () => {
-    const map = errors.errorToMap(errors.errorFromMap({ code: "RemoteError", type: "ValueError", message: "bad", stack: "Traceback" }));
+    const map = errorToMap(errorFromMap({ code: "RemoteError", type: "ValueError", message: "bad", stack: "Traceback" }));
     assert.deepEqual([map.code, map.type, map.message], ["RemoteError", "ValueError", "bad"]);
     assert.match(map.stack ?? "", /^ValueError: bad|^RemoteError: bad/);
     assert.match(map.stack ?? "", /Traceback/);
   });
 
   test("another error from deeper becomes a RemoteError with its code as type", () => {
-    const map = errors.errorToMap(new errors.PeerGone("gone"));
+    const map = errorToMap(new errors.PeerGone("gone"));
     assert.deepEqual([map.code, map.type], ["RemoteError", "PeerGone"]);
   });
 
   test("anything can be thrown", () => {
     const hostile = { get [Symbol.toStringTag](): string { throw new Error("no"); } };
     for (const thrown of [undefined, null, 5, "text", Symbol("s"), {}, Object.create(null), hostile, "\ud800"]) {
-      const map = errors.errorToMap(thrown);
+      const map = errorToMap(thrown);
       assert.equal(map.code, "RemoteError");
       assert.ok(map.message.isWellFormed());
     }
-    assert.equal(errors.errorToMap("text").message, "text");
+    assert.equal(errorToMap("text").message, "text");
   });
 
   test("what is thrown and would take long to show is told without being shown", () => {
@@ -106,22 +107,22 @@ suite("errors in responses", () => {
     const deepError = { error: Object.assign(new Error("x"), { stack: "y".repeat(2 ** 21) }) };
     const wideError = { error: Object.assign(new Error("x"), { response: wide }) };
     for (const thrown of [million, map, wide, deepError, wideError]) {
-      assert.equal(errors.errorToMap(thrown).message, "an object too large to be shown");
+      assert.equal(errorToMap(thrown).message, "an object too large to be shown");
     }
-    assert.equal(errors.errorToMap(2n ** 4097n).message, "a bigint too large to be shown");
-    assert.equal(errors.errorToMap(-(2n ** 4097n)).message, "a bigint too large to be shown");
-    assert.equal(errors.errorToMap({ a: { b: { c: 2n ** 4097n } } }).message, "an object too large to be shown");
+    assert.equal(errorToMap(2n ** 4097n).message, "a bigint too large to be shown");
+    assert.equal(errorToMap(-(2n ** 4097n)).message, "a bigint too large to be shown");
+    assert.equal(errorToMap({ a: { b: { c: 2n ** 4097n } } }).message, "an object too large to be shown");
   });
 
   test("what is thrown is shown where only its elements are many, or its parts hold each other, and runs no code for it", () => {
     const ring: Record<string, unknown> = {};
     ring["ring"] = ring;
-    const { message } = errors.errorToMap(ring);
+    const { message } = errorToMap(ring);
     assert.equal(message, "<ref *1> { ring: [Circular *1] }");
-    assert.match(errors.errorToMap(new Uint8Array(2 ** 24)).message, /^Uint8Array\(16777216\) \[/);
-    assert.match(errors.errorToMap(Array<number>(2 ** 20).fill(7)).message, /1048476 more items/);
-    assert.match(errors.errorToMap(new String("x".repeat(2 ** 20))).message, /^\[String: 'xxx/);
-    assert.equal(errors.errorToMap({ get now() { return assert.fail("a getter ran"); } }).message, "{ now: [Getter] }");
+    assert.match(errorToMap(new Uint8Array(2 ** 24)).message, /^Uint8Array\(16777216\) \[/);
+    assert.match(errorToMap(Array<number>(2 ** 20).fill(7)).message, /1048476 more items/);
+    assert.match(errorToMap(new String("x".repeat(2 ** 20))).message, /^\[String: 'xxx/);
+    assert.equal(errorToMap({ get now() { return assert.fail("a getter ran"); } }).message, "{ now: [Getter] }");
   });
 
   test("what a Proxy stands for is not shown, wherever it is, and none of its traps for keys is run", () => {
@@ -129,11 +130,11 @@ suite("errors in responses", () => {
     // Showing it would fail the test as well.
     const target = Object.defineProperty({}, inspect.custom, { get: ran });
     const proxy = new Proxy(target, { ownKeys: ran, getOwnPropertyDescriptor: ran });
-    assert.equal(errors.errorToMap(proxy).message, "[Proxy]");
-    assert.equal(errors.errorToMap(new Proxy(ran, {})).message, "[Proxy]");
+    assert.equal(errorToMap(proxy).message, "[Proxy]");
+    assert.equal(errorToMap(new Proxy(ran, {})).message, "[Proxy]");
     for (const thrown of [{ a: proxy }, [[[proxy]]], new Map([[proxy, 1]]), new Set([proxy]), { e: Object.assign(new Error("x"), { proxy }) }]) {
-      assert.equal(errors.errorToMap(thrown).message, "an object that holds a Proxy, which is not shown");
+      assert.equal(errorToMap(thrown).message, "an object that holds a Proxy, which is not shown");
     }
-    assert.match(String(errors.errorToMap(new Error("outer", { cause: proxy })).stack), /\nCaused by: \[Proxy\]$/);
+    assert.match(String(errorToMap(new Error("outer", { cause: proxy })).stack), /\nCaused by: \[Proxy\]$/);
   });
 });

@@ -40,8 +40,13 @@ function metaOf(meta: Meta | undefined): unknown[] {
 
 /** Null data and no data are the same. */
 function errorOf(error: ErrorMap): unknown {
-  const { data, ...rest } = error;
-  return data === null ? rest : error;
+  const { data, cause, errors, ...rest } = error;
+  return {
+    ...rest,
+    ...(data === null ? {} : { data }),
+    ...(cause === undefined ? {} : { cause: errorOf(cause) }),
+    ...(errors === undefined ? {} : { errors: errors.map(errorOf) }),
+  };
 }
 
 function written(write: (encoder: Encoder) => void): Buffer {

@@ -13,7 +13,8 @@ import { Worker } from "node:worker_threads";
 
 import { callBeingServed } from "../src/calls";
 import { currentCall } from "../src/current_call";
-import { EncodeError, errorToMap, RemoteError } from "../src/errors";
+import { errorToMap } from "../src/error_maps";
+import { EncodeError, RemoteError } from "../src/errors";
 import { guardedLogger } from "../src/log";
 import type { SessionCallOptions } from "../src/session";
 import type { Value } from "../src/value_types";

@@ -36,11 +36,13 @@ from .errors import (
     ProtocolError,
     Released,
     RemoteError,
+    RemoteErrorGroup,
     UnknownMethod,
     VersionMismatch,
 )
 from .handshake import LIBRARY_VERSION, Peer
 from .references import Callback, Handle
+from .registered_errors import register_error
 from .streams import Stream
 from .values import NdArray
 from .worker import Worker, serve
@@ -80,6 +82,7 @@ __all__ = [
     "ProtocolError",
     "Released",
     "RemoteError",
+    "RemoteErrorGroup",
     "Settings",
     "Stream",
     "UnknownMethod",
@@ -92,6 +95,7 @@ __all__ = [
     "current_call",
     "expose",
     "load",
+    "register_error",
     "serve",
     "serve_async",
 ]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import functools
 import traceback
-from collections.abc import Callable
-from typing import Any, ClassVar, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 from .exits import is_interrupt, traceback_of
 
@@ -65,11 +65,35 @@ class RemoteError(BridgeError):
         self.message = message
         self.data = data
         self.stack = stack
-        if stack:
-            self.add_note(f"--- remote stack of {type} ---\n{stack.rstrip()}")
+        show_remote_stack(self)
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}"
+
+
+class RemoteErrorGroup(RemoteError, ExceptionGroup[BridgeError]):
+    """The function raised several exceptions: an ExceptionGroup, or JavaScript's AggregateError.
+
+    exceptions: its parts, as of any group, which `except*` tells apart. They are RemoteErrors, or of registered classes
+    (register_error). Of very many, the first: `stack` tells of more.
+    """
+
+    message: str = ""  # not read-only, as a group's is
+
+    # fmt: off
+    def __new__(cls, type: str, message: str, errors: Sequence[BridgeError], data: object = None, stack: str = "") -> Self:  # noqa: A002, ARG004, D102, E501
+        return super().__new__(cls, message, errors)
+
+    def __init__(self, type: str, message: str, errors: Sequence[BridgeError], data: object = None, stack: str = "") -> None:  # noqa: A002, E501
+        super().__init__(type, message, data, stack)
+    # fmt: on
+
+    def derive(self, errors: Sequence[BridgeError]) -> RemoteErrorGroup:  # type: ignore[override]  # of its own parts
+        """What is left of it for one of several `except*`."""
+        return RemoteErrorGroup(self.type, self.message, errors, self.data, self.stack)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemoteErrorGroup, (self.type, self.message, self.exceptions, self.data, self.stack)
 
 
 class CallTimeout(BridgeError):
@@ -176,64 +200,33 @@ ERRORS: Final[dict[str, type[BridgeError]]] = {
 """Every class of the registry by its code."""
 
 
-def error_from_map(error: dict[str, object]) -> BridgeError:
-    """The error that a response carries, as an exception to raise. Its types have been checked (frames.read_frame).
-
-    A code this side does not know is a RemoteError.
-    """
-    code, message = str(error["code"]), str(error["message"])
-    known = ERRORS.get(code)
-    if known is not None and known is not RemoteError:
-        raised = known(message)
-    else:
-        name = "Error" if known is RemoteError else code
-        raised = RemoteError(str(error.get("type", name)), message, error.get("data"), str(error.get("stack", "")))
-    raised.from_peer = True
-    return raised
-
-
-def error_to_map(raised: BaseException) -> dict[str, object]:
-    """What an exposed function raised, as the error of a response. Whether `data` can be encoded shows when it is.
-
-    Whatever the exception does while it is looked at, this tells what could be told and raises nothing but what is not
-    the exception's doing: see exits.is_interrupt.
-    """
-    # Not isinstance, which asks an exception for its __class__.
-    kind = type(raised)
-    is_remote = issubclass(kind, RemoteError)
-    has_data = is_remote or not issubclass(kind, BridgeError)
-    # An error from deeper in the chain keeps its name; its note keeps the deeper stack below ours.
-    remote: Any = raised
-    name = _attempt(lambda: sendable(remote.type)) if is_remote else None
-    message = _attempt(lambda: sendable(remote.message)) if is_remote else None
-    return {
-        "code": RemoteError.code,
-        "message": text_of(raised) if message is None else message,
-        "type": sendable(name_of(kind)) if name is None else name,
-        "stack": sendable(stack_of(raised)),
-        "data": _look(raised, "data") if has_data else None,
-    }
+def show_remote_stack(error: RemoteError) -> None:
+    """Have the traceback of an error show the other side's stack below the local one. Nothing of a program's runs."""
+    stack: object = error.stack
+    if stack:
+        note = f"--- remote stack of {error.type} ---\n{str(stack).rstrip()}"
+        object.__setattr__(error, "__notes__", [note])
 
 
 def stack_of(raised: BaseException) -> str:
-    """The traceback of an exception with its causes and groups. It is of bounded size, and raises no more than
-    error_to_map does.
+    """The traceback of an exception with its causes and groups. It is of bounded size, and raises nothing
+    but what exits.is_interrupt tells of.
     """
     exceptions = _with_causes(raised)
     if _are_bounded(exceptions):
-        usual = _attempt(lambda: "".join(traceback.format_exception(raised, limit=-MAX_FRAMES)))
+        usual = attempt(lambda: "".join(traceback.format_exception(raised, limit=-MAX_FRAMES)))
         if usual is not None:
             return usual
     # One of them cannot be formatted, or there are too many of them.
-    parts = [_section(one) for one in exceptions[:MAX_EXCEPTIONS]]
+    parts = [section_of(one) for one in exceptions[:MAX_EXCEPTIONS]]
     if len(exceptions) > MAX_EXCEPTIONS:
         parts.append(f"[more than {MAX_EXCEPTIONS} exceptions; the others are left out]\n")
     return "\nIts cause, its context or a member of its group:\n\n".join(parts)
 
 
 def has_usual_stack(raised: BaseException) -> bool:
-    """Whether `traceback` formats an exception, its causes and groups in bounded time, as logging does. Raises no more
-    than error_to_map does.
+    """Whether `traceback` formats an exception, its causes and groups in bounded time, as logging does. Raises nothing
+    but what exits.is_interrupt tells of.
     """
     return _are_bounded(_with_causes(raised))
 
@@ -245,19 +238,22 @@ def name_of(kind: type) -> str:
 
 def text_of(raised: BaseException) -> str:
     """The message of an exception."""
-    text = _attempt(lambda: sendable(str(raised)))
+    text = attempt(lambda: sendable(str(raised)))
     # A broken __str__ must not hide which exception it was.
     return "<no message: its __str__ raised>" if text is None else text
 
 
-def sendable(text: object) -> str:
-    """An exact str, without lone surrogates, which no UTF-8 can carry, and not too long. What is no str becomes one."""
+def sendable(text: object, most: int = MAX_TEXT_BYTES) -> str:
+    """An exact str, without lone surrogates, which no UTF-8 can carry, and not too long. What is no str becomes one.
+
+    most: so many bytes; a longer text is cut in the middle.
+    """
     words: Any = text if issubclass(type(text), str) else str(text)
     # Not its own methods: it may be of a subclass.
     encoded = str.encode(words, "utf-8", "backslashreplace")
-    if len(encoded) <= MAX_TEXT_BYTES:
+    if len(encoded) <= most:
         return encoded.decode()
-    half = MAX_TEXT_BYTES // 2
+    half = most // 2
     beginning = encoded[:half].decode("utf-8", "ignore")
     # The bytes of a character that are left of it are not valid, and no other bytes are not.
     end = encoded[-half:].decode("utf-8", "ignore")
@@ -274,7 +270,7 @@ def cut(text: str, max_bytes: int) -> str:
     return encoded[: max_bytes - len(_ELLIPSIS)].decode("utf-8", "ignore") + _ELLIPSIS.decode()
 
 
-def _attempt(look: Callable[[], T]) -> T | None:
+def attempt(look: Callable[[], T]) -> T | None:
     """What a look at something of the user's gives, or None where that raises."""
     try:
         return look()
@@ -284,9 +280,9 @@ def _attempt(look: Callable[[], T]) -> T | None:
         return None
 
 
-def _look(value: object, attribute: str) -> Any:
+def look(value: object, attribute: str) -> Any:
     """An attribute, or None where there is none or where it raises."""
-    return _attempt(lambda: getattr(value, attribute, None))
+    return attempt(lambda: getattr(value, attribute, None))
 
 
 def _with_causes(raised: BaseException) -> list[BaseException]:
@@ -295,7 +291,7 @@ def _with_causes(raised: BaseException) -> list[BaseException]:
     known = {id(raised)}
     for one in found:
         members = BaseExceptionGroup.exceptions.__get__(one) if issubclass(type(one), BaseExceptionGroup) else ()
-        for other in (_look(one, "__cause__"), _look(one, "__context__"), *members[: MAX_EXCEPTIONS + 1]):
+        for other in (look(one, "__cause__"), look(one, "__context__"), *members[: MAX_EXCEPTIONS + 1]):
             if len(found) > MAX_EXCEPTIONS:
                 return found
             if issubclass(type(other), BaseException) and id(other) not in known:
@@ -317,7 +313,7 @@ def _follows_its_own(kind: type) -> bool:
 
 
 def _has_few_notes(raised: BaseException) -> bool:
-    notes = _look(raised, "__notes__")
+    notes = look(raised, "__notes__")
     if notes is None:
         return True
     return (
@@ -330,7 +326,7 @@ def _has_few_notes(raised: BaseException) -> bool:
 
 def _has_short_text(raised: BaseException) -> bool:
     """Whether its message is no longer than what is told: `traceback`, and logging, copy all of it several times."""
-    text = _attempt(lambda: str(raised))
+    text = attempt(lambda: str(raised))
     return text is None or str.__len__(text) <= MAX_TEXT_BYTES
 
 
@@ -338,25 +334,25 @@ def _has_short_line(raised: BaseException) -> bool:
     """Whether what a SyntaxError points to is there: `traceback` draws a caret for each column, however many."""
     if not issubclass(type(raised), SyntaxError):
         return True
-    text, columns = _look(raised, "text"), (_look(raised, "offset"), _look(raised, "end_offset"))
+    text, columns = look(raised, "text"), (look(raised, "offset"), look(raised, "end_offset"))
     is_short = text is None or (type(text) is str and len(text) <= MAX_TEXT_BYTES)
     return is_short and all(one is None or (type(one) is int and abs(one) <= MAX_TEXT_BYTES) for one in columns)
 
 
-def _section(raised: BaseException) -> str:
+def section_of(raised: BaseException) -> str:
     """What `traceback` says of an exception alone, without what it looks at besides."""
-    frames = _attempt(lambda: "".join(traceback.format_tb(traceback_of(raised), -MAX_FRAMES)))
+    frames = attempt(lambda: "".join(traceback.format_tb(traceback_of(raised), -MAX_FRAMES)))
     name, text = sendable(name_of(type(raised))), text_of(raised)
     heading = "Traceback (most recent call last):\n" if frames else ""
     return f"{heading}{frames or ''}{f'{name}: {text}' if text else name}\n{_notes_of(raised)}"
 
 
 def _notes_of(raised: BaseException) -> str:
-    notes = _look(raised, "__notes__")
+    notes = look(raised, "__notes__")
     if notes is None:
         return ""
     # What is no list may have no end.
-    told = notes[:MAX_NOTES] if type(notes) is list else [_attempt(lambda: repr(notes))]
-    lines = [_attempt(functools.partial(sendable, note)) for note in told]
+    told = notes[:MAX_NOTES] if type(notes) is list else [attempt(lambda: repr(notes))]
+    lines = [attempt(functools.partial(sendable, note)) for note in told]
     more = f"[{len(notes) - MAX_NOTES} notes are left out]\n" if type(notes) is list and len(notes) > MAX_NOTES else ""
     return "".join(f"{'<a note that cannot be read>' if line is None else line}\n" for line in lines) + more

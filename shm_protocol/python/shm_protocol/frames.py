@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from . import values
+from .error_maps import fault_of, shorter
 from .errors import EncodeError, ProtocolError, cut, sendable
 from .exits import is_interrupt
 from .values import MAX_DEPTH_SENT, Encoder
@@ -135,13 +136,15 @@ def encode_item(encoder: Encoder, call_id: int, value: object) -> bytes:
 def encode_error_response(encoder: Encoder, call_id: int, error: Mapping[str, object], max_message: int) -> bytes:
     """The answer of a call that failed: always one of at most `max_message` bytes, with as much of the error as fits.
 
-    What cannot be encoded or does not fit goes in this order: `data`, then the end of the stack, of the message, of the
-    type; the code stays. Raises ProtocolError where the peer takes not even that.
+    What cannot be encoded or does not fit goes in this order: the data of causes and parts, these, `data`, then the end
+    of the stack, of the message, of the type; the code stays. Raises ProtocolError where the peer takes not even that.
     """
     texts = {key: sendable(error[key]) for key in ("code", "message", "type", "stack") if key in error}
-    message = _encode_error_with_data(encoder, call_id, error, texts)
-    if message is None or len(message) > max_message:
-        message = _encode_error_map(encoder, call_id, {**texts, "data": None} if "data" in error else texts)
+    for less in shorter(error):
+        longer = _encode_whole_error(encoder, call_id, {**less, **texts})
+        if longer is not None and len(longer) <= max_message:
+            return longer
+    message = _encode_error_map(encoder, call_id, {**texts, "data": None} if "data" in error else texts)
     for key in ("stack", "message", "type"):
         if len(message) <= max_message:
             return message
@@ -243,12 +246,10 @@ def _encode_error_map(encoder: Encoder, call_id: int, error: Mapping[str, object
     return encoder.pack((RESPONSE, call_id, error, None), _RESPONSE_NAMES, _LEVELS)
 
 
-def _encode_error_with_data(
-    encoder: Encoder, call_id: int, error: Mapping[str, object], texts: Mapping[str, str]
-) -> bytes | None:
-    """With its data; None where that cannot be encoded. Whatever it is or does, the error itself must arrive."""
+def _encode_whole_error(encoder: Encoder, call_id: int, error: Mapping[str, object]) -> bytes | None:
+    """With its data and parts; None where these cannot be encoded. Whatever they are or do, the error must arrive."""
     try:
-        return _encode_error_map(encoder, call_id, {**error, **texts})
+        return _encode_error_map(encoder, call_id, error)
     except BaseException as failed:
         if is_interrupt(failed):
             raise
@@ -329,9 +330,9 @@ def _read_response(name: str, frame: Frame, sink: FrameSink) -> None:
         return
     if type(error) is not dict:
         raise ProtocolError(f"a {name} whose error is not a map: {_describe(error)}")
-    for key, needed in (("code", True), ("message", True), ("type", False), ("stack", False)):
-        if (needed or key in error) and type(error.get(key)) is not str:
-            raise ProtocolError(f"a {name} whose error has a {key} that is not a string: {_describe(error.get(key))}")
+    fault = fault_of(error)
+    if fault is not None:
+        raise ProtocolError(f"a {name} whose {fault}")
     sink.on_error_response(frame[1], error)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 from . import frames, values
 from .calls import PendingCall, ServedCall
+from .error_maps import error_from_map, error_to_map
 from .errors import (
     BridgeError,
     Busy,
@@ -26,8 +27,6 @@ from .errors import (
     Released,
     RemoteError,
     UnknownMethod,
-    error_from_map,
-    error_to_map,
 )
 from .handshake import PROTOCOL_MAJOR, PROTOCOL_MINOR
 from .lending import Lending

@@ -16,7 +16,8 @@ import shm_protocol
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shm_protocol import ERRORS, BridgeError, EncodeError, RemoteError, UnknownMethod, frames, values
-from shm_protocol.errors import MAX_TEXT_BYTES, cut, error_from_map, error_to_map
+from shm_protocol.error_maps import error_from_map, error_to_map
+from shm_protocol.errors import MAX_TEXT_BYTES, cut
 from shm_protocol.log import log_raised
 from tagged import SHM_PROTOCOL
 

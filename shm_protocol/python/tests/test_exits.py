@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 from ends import HANG_S, TRANSPORTS, Ends
-from shm_protocol import EncodeError, RemoteError, _codec, errors, exits, frames, log, streams
+from shm_protocol import EncodeError, RemoteError, _codec, error_maps, errors, exits, frames, log, streams
 from shm_protocol.values import encoder
 
 Handler = Callable[[int, FrameType | None], Any]
@@ -205,7 +205,7 @@ def encode(encoding: Any, hook: Callable[..., Any], is_key: bool) -> Any:
 
 
 LOOKS: dict[str, Callable[[Callable[..., Any]], object]] = {
-    "an exception": lambda hook: errors.error_to_map(error_with(hook)),
+    "an exception": lambda hook: error_maps.error_to_map(error_with(hook)),
     "a stack": lambda hook: errors.stack_of(error_with(hook)),
     "a kind": lambda hook: streams.is_stream(OddKind("Odd", (), {"hook": hook})()),
     "a value, compiled": lambda hook: encode(_codec.Encoder(), hook, False),

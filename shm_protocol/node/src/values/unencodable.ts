@@ -2,7 +2,8 @@
 
 import { types } from "node:util";
 
-import { EncodeError, errorToMap, MessageTooLarge } from "../errors";
+import { errorToMap } from "../error_maps";
+import { EncodeError, MessageTooLarge } from "../errors";
 
 /**
  * Why encoding stopped, on its way out through the containers, each of which adds its segment of the path. It never leaves
