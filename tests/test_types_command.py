@@ -142,6 +142,45 @@ def test_what_cannot_be_told_is_said_in_a_line_each(project: Path) -> None:
     assert "ml.py: Foo is not known here, and told as unknown" in done.stderr.splitlines()
 
 
+def test_stubs_run_and_compile_without_a_hook(project: Path) -> None:
+    (project / "src").mkdir()
+    (project / "src" / "ml.py").write_text(f"{ML}\n\nclass Kind: ...\n\n\ndef delete(x: int) -> int:\n    return -x\n")
+    done = run(project, "src", "src/ml.py", "--stubs", ".py")
+    assert (done.returncode, done.stderr.splitlines()[:2]) == (
+        0,
+        [".py/src/ml.mjs: written", ".py/src/ml.d.mts: written"],
+    ), done.stderr
+    assert run(project, "src/ml.py", "--stubs", ".py", "--check").returncode == 0
+    packages = project / "packages" / "node_modules" / "@shm-polyglot"
+    packages.mkdir(parents=True)
+    (packages / "protocol").symlink_to(ROOT / "shm_protocol" / "node")
+    (project / "node_modules").unlink()
+    (project / "node_modules").symlink_to(project / "packages" / "node_modules")
+    (project / "package.json").write_text('{"type": "module", "imports": {"#py/*": "./.py/*.mjs"}}')
+    program = 'import { delete as negated, predict } from "#py/src/ml";\n'
+    program += 'console.log(await predict("x", { locale: "de" }), await negated(3));\n'
+    (project / "main.mjs").write_text(program)
+    environment = {**os.environ, "SHM_POLYGLOT_PYTHON": sys.executable}
+    ran = subprocess.run(
+        ["node", "main.mjs"], cwd=project, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False
+    )
+    assert (ran.stdout, ran.stderr) == ("0.5 -3\n", "")
+    (project / "main.mts").write_text(
+        'import { predict } from "#py/src/ml";\nawait predict("x", { locale: "fr" });\nawait predict("x");\n'
+    )
+    tsc = [
+        str(ROOT / "node_modules/typescript/bin/tsc"),
+        "--noEmit",
+        "--module",
+        "nodenext",
+        "--target",
+        "es2022",
+        "main.mts",
+    ]
+    told = subprocess.run(["node", *tsc], cwd=project, capture_output=True, text=True, timeout=HANG_S, check=False)
+    assert [line.split(": ")[0] for line in told.stdout.splitlines()] == ["main.mts(2,22)"], told.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

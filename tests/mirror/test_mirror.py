@@ -72,6 +72,7 @@ ROOMS_OF_NODE = {
     "clock": "a program's fake timers would be the library's as well",
     "connection_info": "a type of its own: in Python in client",
     "describe": "TypeScript's compiler is Node's: the script that Python runs",
+    "generated_stubs": "what generated modules import: for Python stub files are types alone",
     "heard": "a rejection that nobody hears of ends Node; Python only says so",
     "held_loop": "one thread serves everybody",
     "last_lines": "in Python in children",

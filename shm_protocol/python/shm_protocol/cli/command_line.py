@@ -136,6 +136,9 @@ AFTER_TYPES: Final = """\
 TypeScript needs "allowArbitraryExtensions": true in tsconfig.json. With --out gen, "rootDirs": ["src", "gen"] has it
 look there as well; mypy finds stub files there by mypy_path, Pyright by stubPath.
 
+With --stubs .py, and "imports": {"#py/*": "./.py/*.mjs"} in package.json, `import … from "#py/ml"` finds the stubs of
+ml.py.
+
 exit code:
   0  the types are written, or with --check: as they should be
   1  with --check: some are not; or a file cannot be read or written, or does not compile: the reason is printed
@@ -264,6 +267,13 @@ def _add_types(parser: argparse.ArgumentParser) -> None:
         help="write them there, in folders as those of PATH, of a file as in the current one (default: beside each)",
     )
     parser.add_argument(
+        "--stubs",
+        type=Path,
+        metavar="FOLDER",
+        help="of Python files, write modules of stubs (.mjs, with .d.mts) there instead, for bundlers and test "
+        "runners, which know no import hooks",
+    )
+    parser.add_argument(
         "--check",
         action="store_true",
         help="write nothing; print the difference where types are stale, and exit with 1",
@@ -299,7 +309,7 @@ def _types(given: argparse.Namespace) -> int:
     # Here, because of all commands only this one needs what reads sources.
     from . import types
 
-    return types.run(types.Options(given.paths, given.out, given.check))
+    return types.run(types.Options(given.paths, given.out, given.check, given.stubs))
 
 
 def _top(given: argparse.Namespace) -> int:

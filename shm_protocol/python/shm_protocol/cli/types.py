@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..described import crossing_files, declarations, generated_files, python_source, stub_files, typescript_source
+from ..described import (
+    crossing_files,
+    declarations,
+    generated_files,
+    python_source,
+    stub_files,
+    stub_modules,
+    typescript_source,
+)
 from ..described.description import Module
 from ..described.generated_files import TYPESCRIPT, NotOurs
 from ..described.typescript_source import CannotDescribe
@@ -33,12 +41,14 @@ class Failed(Exception):
 @dataclass(frozen=True, slots=True)
 class Options:
     """What to write. paths: files, and folders in which to look for them. out: the folder for what is written; None:
-    each beside its source. check: write nothing, and tell what would be written.
+    each beside its source. check: write nothing, and tell what would be written. stubs: the folder for modules of
+    stubs, which Python's files get instead of types; None: they do not.
     """
 
     paths: Sequence[Path] = ()
     out: Path | None = None
     check: bool = False
+    stubs: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +119,17 @@ def _outcome(source: _Source, options: Options) -> str:
     """What has become of it: written, unchanged, stale or failed."""
     file = source.file
     try:
-        target = generated_files.target_of(file, source.folder, options.out)
         module = _described(file)
         write = declarations.written if module["language"] == "python" else stub_files.written
         body, unknown = write(module)
-        text = generated_files.headed(file, body)
-        if options.check:
-            return _checked(target, text)
-        for line in _left_out(module, unknown):
-            _complain(f"{file}: {line}")
-        if not generated_files.write(target, text):
-            return "unchanged"
-        _complain(f"{target}: written")
-        return "written"
+        if not options.check:
+            for line in _left_out(module, unknown):
+                _complain(f"{file}: {line}")
+        outcomes = [
+            (_checked if options.check else _written)(target, generated_files.headed(file, text))
+            for target, text in _texts(source, module, body, options)
+        ]
+        return next((outcome for outcome in outcomes if outcome != "unchanged"), "unchanged")
     except (Failed, NotOurs) as error:
         _complain(f"{NAME}: {error}")
     except OSError as error:
@@ -153,6 +161,24 @@ def _left_out(module: Module, unknown: Sequence[str]) -> Iterator[str]:
     as_what = "unknown" if module["language"] == "python" else "Any"
     for text in unknown:
         yield f"{text} is not known here, and told as {as_what}"
+
+
+def _texts(source: _Source, module: Module, types: str, options: Options) -> list[tuple[Path, str]]:
+    """What is to be written where. Raises NotOurs."""
+    file, folder = source.file, source.folder
+    if options.stubs is None or module["language"] != "python":
+        return [(generated_files.target_of(file, folder, options.out), types)]
+    target = generated_files.target_of(file, folder, options.stubs, generated_files.STUB_MODULES)
+    beside = os.path.relpath(file.absolute(), target.absolute().parent)
+    text = stub_modules.written(module, beside, os.path.relpath(file.absolute()))
+    return [(target, text), (target.with_suffix(".d.mts"), types)]
+
+
+def _written(target: Path, text: str) -> str:
+    if not generated_files.write(target, text):
+        return "unchanged"
+    _complain(f"{target}: written")
+    return "written"
 
 
 def _checked(target: Path, text: str) -> str:

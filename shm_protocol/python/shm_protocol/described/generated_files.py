@@ -11,6 +11,9 @@ from typing import Final
 DECLARATIONS: Final = ".d.py.ts"
 """Instead of `.py`."""
 
+STUB_MODULES: Final = ".mjs"
+"""Beside it, declarations of their own: `.d.mts`."""
+
 STUBS: Final = ".pyi"
 """Instead of `.ts`, `.mts` or `.cts`."""
 
@@ -25,11 +28,11 @@ class NotOurs(Exception):
     """There is a place that is not for a generated file; the message says what to do."""
 
 
-def target_of(source: Path, folder: Path, out: Path | None) -> Path:
+def target_of(source: Path, folder: Path, out: Path | None, ending: str | None = None) -> Path:
     """Where the types of `source` belong: beside it, or with `out` in there as it is in `folder`. Raises NotOurs for a
-    file of another folder.
+    file of another folder. ending: of the file's name, instead of that of its types.
     """
-    name = source.name.removesuffix(".py") + DECLARATIONS if source.suffix == ".py" else source.stem + STUBS
+    name = source.stem + (ending or (DECLARATIONS if source.suffix == ".py" else STUBS))
     if out is None:
         return source.with_name(name)
     place = Path(os.path.relpath(source.absolute().parent, folder.absolute()))
@@ -41,9 +44,9 @@ def target_of(source: Path, folder: Path, out: Path | None) -> Path:
 def headed(source: Path, text: str) -> str:
     """The text of a generated file, with what says so."""
     told = f"{_MARK} from {source.name}: change that, and run it again."
-    # Neither for linters: it is nobody's style.
     if source.suffix == ".py":
-        return f"// {told}\n/* eslint-disable */\n\n{text}"
+        return f"// {told}\n\n{text}"
+    # Python's formatters would write it otherwise.
     return f"# {told}\n# ruff: noqa\n# fmt: off\n\n{text}"
 
 
