@@ -7,14 +7,16 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import assert_type
 
 import pytest
 import services
 import typescript_project
 from running import until
+from shm_protocol import aio
 from typescript_project import HANG_S, run
 
 START = "import shm_protocol.typescript\n"
@@ -257,3 +259,62 @@ def test_a_gunicorn_worker_calls_the_node_that_it_is_connected_to(folder: Path) 
                 assert int(answer.read()) == pid
         finally:
             gunicorn.terminate()
+
+
+def test_aio_gives_functions_that_are_awaited_and_generators_that_are_iterated_over(folder: Path) -> None:
+    program = """
+import asyncio, inspect, os, signal
+from node_side import utils
+from shm_protocol import PeerGone, RemoteError, aio
+twin = aio(utils)
+async def main():
+    double = aio(utils.double)
+    print(await double(2), await asyncio.gather(*(double(value=n) for n in range(4))), inspect.signature(double))
+    print([n async for n in twin.numbers(3)], await twin.format(1, locale="x"), twin.LIMIT, await twin.counter.next())
+    async for n in twin.numbers(10 ** 9):
+        break
+    try:
+        await twin.fail("no")
+    except RemoteError as error:
+        print(error)
+    try:
+        await double()
+    except TypeError as error:
+        print(error)
+    task = asyncio.ensure_future(twin.later("a", times=1))
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        print("cancelled", utils.double(1))
+async def crash():
+    os.kill(await twin.pid(), signal.SIGKILL)
+    try:
+        await twin.double(1)
+    except PeerGone:
+        pass
+    print(await twin.double(4))
+asyncio.run(main())
+asyncio.run(crash())
+for wrong in (len, asyncio):
+    try:
+        aio(wrong)
+    except TypeError as error:
+        print(error)
+"""
+    assert printed(folder, program) == [
+        "4 [0, 2, 4, 6] (value: 'float') -> 'float'",
+        "[1, 2, 3] 1x 3 1",
+        "RangeError: no",
+        "double() missing 1 required argument: 'value'",
+        "cancelled 2",
+        "8",
+        "aio: <built-in function len> is no function of a TypeScript module, and no such module",
+        "aio: asyncio has no functions of TypeScript's",
+    ]
+
+
+async def typed(repeat: Callable[[str, int], str], count: Callable[[int], Iterator[float]]) -> None:
+    """Never called: mypy reads it."""
+    assert_type(await aio(repeat)("a", 2), str)
+    assert_type(aio(count)(2), AsyncIterator[float])

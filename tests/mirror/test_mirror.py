@@ -28,6 +28,7 @@ ROOMS_OF_PYTHON = {
     "_codec": "Python's own encoder and decoder, compiled",
     "_direct_calls": "a call without the interpreter's detours, compiled",
     "arguments": "of keyword arguments TypeScript has none",
+    "awaitable": "a TypeScript function is awaited anyhow",
     "attendance": "a worker dials, and dials again",
     "backoff": "Python dials",
     "cli": "the commands, which call both sides",
@@ -111,6 +112,7 @@ NAMES_OF_PYTHON = {
     "attach": "dials: listen()",
     "connect": "dials: listen()",
     "connectAsync": "asyncio",
+    "aio": "asyncio",
     "expose": "a decorator; TypeScript's are for classes and what is in them, so it is bridge.expose()",
     "serve": "dials: listen()",
     "serveAsync": "asyncio",
@@ -258,7 +260,7 @@ def test_clients_and_bridges_call_by_the_same_names() -> None:
     python, node = members_in_python("client", "Client"), members_in_typescript("Bridge")
     assert {"call", "stream", "notify", "close", "connections"} <= python & node
     # The side that accepts knows its workers, and where it listens.
-    assert node - python == {"path", "listen", "workers", "leastBusyWorker", "functions"}
+    assert node - python == {"listen", "workers", "leastBusyWorker", "functions"}
     # One client has one transport; the rest is for its streams, connections and forks, and no user's.
     of_pool = {"afterForkInChild", "closeIdle", "dialFirst", "discard", "release"}
     of_pool |= {"isMine", "keepsNoMore", "leased", "stirred", "take"}

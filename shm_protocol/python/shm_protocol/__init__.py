@@ -48,6 +48,7 @@ from .values import NdArray
 from .worker import Worker, serve
 
 if TYPE_CHECKING:
+    from .awaitable import aio
     from .client_asyncio import AsyncClient, connect_async
     from .loading import load
     from .worker_asyncio import AsyncWorker, serve_async
@@ -89,6 +90,7 @@ __all__ = [
     "VersionMismatch",
     "Worker",
     "__version__",
+    "aio",
     "attach",
     "connect",
     "connect_async",
@@ -106,7 +108,7 @@ def __getattr__(name: str) -> object:
     rooms = {"AsyncClient": "client_asyncio", "connect_async": "client_asyncio"}
     rooms |= {"AsyncWorker": "worker_asyncio", "serve_async": "worker_asyncio"}
     # What starts processes.
-    rooms |= {"load": "loading"}
+    rooms |= {"aio": "awaitable", "load": "loading"}
     if name in rooms:
         found: object = getattr(import_module(f".{rooms[name]}", __name__), name)
         return found

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from threading import get_ident
 from time import monotonic, sleep
 from types import TracebackType
@@ -303,6 +304,11 @@ class Client:
         for connection in self._take_idle():
             connection.owner = get_ident()
             self.discard(connection)
+
+    @property
+    def path(self) -> Path:
+        """The socket that it connects to."""
+        return self._settings.path
 
     @property
     def transport(self) -> str:

@@ -47,45 +47,45 @@ class Route:
         self.file: Final = file
         self._in_child: Final = in_child
         self._was_served = False
-        self._options: Final = options
+        self.options: Final = options
         self._fresh = fresh
-        self._place: Place | None = None
+        self.place: Place | None = None
         self._finding = threading.Lock()
         forks.register(self)
 
     def call(self, name: str, args: Sequence[object]) -> Any:
         """What the function gives. Raises what Client.call does, and PeerUnavailable where the file cannot be run."""
         while True:
-            place = self._place or self.find()
+            place = self.place or self.find()
             try:
-                return place.client.call(f"{place.key}.{name}", *args, **self._options)
+                return place.client.call(f"{place.key}.{name}", *args, **self.options)
             except (PeerUnavailable, UnknownMethod) as error:
                 # Where it had ended before, nothing has been sent.
-                self._forget_if_ended(place, error)
+                self.forget_if_ended(place, error)
             except PeerGone as error:
                 raise place.explained(error) from None
 
     def stream(self, name: str, args: Sequence[object]) -> ItemStream:
         """The same for what gives an iterator."""
         while True:
-            place = self._place or self.find()
+            place = self.place or self.find()
             try:
                 return ItemStream(place.client.stream(f"{place.key}.{name}", *args), place)
             except (PeerUnavailable, UnknownMethod) as error:
-                self._forget_if_ended(place, error)
+                self.forget_if_ended(place, error)
             except PeerGone as error:
                 raise place.explained(error) from None
 
     def find(self) -> Place:
         """Where it runs; a child is started where nobody does. Raises PeerUnavailable."""
         with self._finding:
-            if self._place is None:
-                self._place = self._served() or self._in_own_child()
-            return self._place
+            if self.place is None:
+                self.place = self._served() or self._in_own_child()
+            return self.place
 
     def after_fork_in_child(self) -> None:
         """See forks.py: it has a child of its own, and whoever held the lock is not here."""
-        self._place = None
+        self.place = None
         self._finding = threading.Lock()
 
     def _served(self) -> Place | None:
@@ -105,14 +105,14 @@ class Route:
         self._fresh = False
         return Place(child.client, key, child, exports)
 
-    def _forget_if_ended(self, place: Place, error: PeerUnavailable | UnknownMethod) -> None:
+    def forget_if_ended(self, place: Place, error: PeerUnavailable | UnknownMethod) -> None:
         """Called where a call was not made. Raises that error, but where it was because a child had ended before."""
         has_ended = place.child is not None and place.child.has_ended()
         # Of a Node that listens: another may have taken its place, with other keys.
         if has_ended or (place.child is None and isinstance(error, UnknownMethod)):
             with self._finding:
-                if self._place is place:
-                    self._place = None
+                if self.place is place:
+                    self.place = None
         if not has_ended:
             raise error
 

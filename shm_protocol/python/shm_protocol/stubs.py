@@ -6,14 +6,16 @@ import enum
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Final, Protocol, TypedDict
+from types import FunctionType, ModuleType
+from typing import Any, Final, NamedTuple, Protocol, TypedDict
 
 from .arguments import Arguments
 from .children import Export
 from .described.description import Enumeration, Function, Module, Named, Overload, Type
 from .described.names import for_python
 from .described.python_types import PythonTypes
+
+_CALLED: Final = "__shm_called__"
 
 
 class Caller(Protocol):
@@ -24,6 +26,28 @@ class Caller(Protocol):
 
     def stream(self, name: str, args: Sequence[object]) -> Any:
         """A call of what gives an iterator."""
+
+
+class Called(NamedTuple):
+    """What a stub calls."""
+
+    caller: Caller
+    name: str
+    arguments: Arguments
+    is_stream: bool
+
+
+def called(stub: object) -> Called | None:
+    """What a function calls, if it is one of these stubs."""
+    found = vars(stub).get(_CALLED) if isinstance(stub, FunctionType) else None
+    return found if isinstance(found, Called) else None
+
+
+def dress(function: Callable[..., Any], stub: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a function what a stub says of itself."""
+    for name in ("__name__", "__qualname__", "__module__", "__doc__", "__signature__"):
+        setattr(function, name, getattr(stub, name))
+    return function
 
 
 class TypeScriptObject:
@@ -142,6 +166,7 @@ class _Maker:
         stub.__doc__ = described["doc"]
         signature = arguments.signature(self._types)
         stub.__signature__ = signature  # type: ignore[attr-defined]  # as inspect looks for it
+        vars(stub)[_CALLED] = Called(self._caller, full_name, arguments, is_stream)
         stub.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
         stub.__annotations__["return"] = signature.return_annotation
         return stub
