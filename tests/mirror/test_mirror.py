@@ -264,7 +264,7 @@ def test_clients_and_bridges_call_by_the_same_names() -> None:
     # One client has one transport; the rest is for its streams, connections and forks, and no user's.
     of_pool = {"afterForkInChild", "closeIdle", "dialFirst", "discard", "release"}
     of_pool |= {"isMine", "keepsNoMore", "leased", "stirred", "take"}
-    assert python - node == {"transport", "callWith", "streamOn"} | of_pool
+    assert python - node == {"transport", "callWith", "streamWith", "streamOn"} | of_pool
 
 
 def test_remote_errors_are_made_of_the_same_in_the_same_order() -> None:

@@ -76,6 +76,11 @@ const functions = {
   hold: (callback: Callback) => { kept.push(callback.hold()); },
   callKept: (...args: unknown[]) => outcome(() => kept.at(-1)?.(...args)),
   release: () => { kept.pop()?.release(); },
+  /** It is over for this program while Python runs what it has been given. */
+  exitMeanwhile: (callback: Callback) => {
+    void callback(process.pid).catch(() => undefined);
+    return new Promise(() => undefined);
+  },
   giveBack: (callback: Callback) => callback,
   applyNamed: (value: unknown, { done }: { done: Callback }) => done(value),
   keepAndHang: (callback: Callback) => {
@@ -84,6 +89,7 @@ const functions = {
   },
   fails: (callback: Callback) => callback(1),
   counter: (name: string) => new Counter(name),
+  counters: function* (to: number) { for (let number = 0; number < to; number++) yield new Counter(String(number)); },
   theCounter: () => theCounter,
   isTheCounter: (value: { deep: unknown[] }) => value.deep[0] === theCounter,
   closures: () => {
@@ -119,7 +125,15 @@ function make(name: string): Promise<Handle<Model>> {
   return bridge.call<Handle<Model>>("py.make", [name], { handles: true });
 }
 
-const scenarios: Record<string, () => unknown> = {
+const scenarios: Record<string, (rounds: number) => unknown> = {
+  /** Nobody disposes of the handles. */
+  manyRounds: async (rounds) => {
+    for (let round = 0; round < rounds; round++) {
+      await bridge.call("py.apply", [(number: number) => number, round]);
+      await (await make("m"))["predict"]?.("a");
+    }
+    return await bridge.call("py.table");
+  },
   callback: () => bridge.call("py.apply", [(a: number, b: number) => a * b, 6, 7]),
   asynchronousCallback: () => bridge.call("py.apply", [async (a: number) => { await Promise.resolve(); return a + 1; }, 41]),
   each: () => bridge.call("py.each", [(number: number) => number * number, 5]),
@@ -222,18 +236,19 @@ const jobs = new EventEmitter();
 
 const driver = {
   workers: () => bridge.workers,
-  run: (name: string) => new Promise((resolve, reject) => { jobs.emit("job", { name, resolve, reject }); }),
+  run: (name: string, rounds = 0) => new Promise((resolve, reject) => { jobs.emit("job", { name, rounds, resolve, reject }); }),
 };
 
 interface Job {
   name: string;
+  rounds: number;
   resolve: (value: unknown) => void;
   reject: (reason: unknown) => void;
 }
 
 async function runJobs(): Promise<void> {
-  for await (const [{ name, resolve, reject }] of on(jobs, "job") as AsyncIterable<[Job]>) {
-    Promise.resolve(scenarios[name]?.()).then(resolve, reject);
+  for await (const [{ name, rounds, resolve, reject }] of on(jobs, "job") as AsyncIterable<[Job]>) {
+    Promise.resolve(scenarios[name]?.(rounds)).then(resolve, reject);
   }
 }
 

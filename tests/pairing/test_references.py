@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -237,6 +239,8 @@ def test_items_of_a_stream_are_handles_whose_methods_are_called_meanwhile(client
     root = handle(client, "functions.counter", "root")
     assert [child.add(2) for child in root.children.stream(5)] == [2] * 5
     assert [list(child.upTo.stream(2)) for child in root.children.stream(3)] == [[0, 1]] * 3
+    with client.stream_with("functions.counters", (3,), 30.0, 2, None, handles=True) as counters:
+        assert [counter.add(7) for counter in counters] == [7] * 3
 
 
 def test_a_handle_waits_for_the_connection_that_it_came_by(pair: Pair) -> None:
@@ -293,6 +297,45 @@ def test_the_end_of_the_connection_ends_what_was_lent_by_it(pair: Pair) -> None:
         other.call("functions.release")
 
 
+def test_a_peer_that_dies_while_it_is_called_back_hangs_nobody(transport: str) -> None:
+    # extremeheat/JSPyBridge 81.
+    programs = ("references_peer.ts", "references_peer.py")
+    with Pair(transport, programs=programs) as own, own.connect() as client:
+        counter = handle(client, "functions.counter", "one")
+
+        def kill(pid: int) -> None:
+            os.kill(pid, signal.SIGKILL)
+            own.node.wait(60)
+            with pytest.raises((shm_protocol.PeerGone, shm_protocol.ConnectionClosed)):
+                counter.add()
+
+        with pytest.raises((shm_protocol.PeerGone, shm_protocol.ConnectionClosed)):
+            client.call("functions.exitMeanwhile", kill)
+        with pytest.raises((shm_protocol.PeerGone, shm_protocol.ConnectionClosed)):
+            counter.add()
+        counter.close()
+        own.restart_node()
+
+
+def test_a_forked_child_uses_and_releases_nothing_of_its_parents(client: shm_protocol.Client) -> None:
+    counter = handle(client, "functions.counter", "one")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            counter.add()
+        except shm_protocol.ConnectionClosed:
+            counter.close()
+            del counter
+            gc.collect()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert counter.add() == 1
+    counter.close()
+
+
 def test_a_call_that_is_given_up_takes_its_callback_with_it(client: shm_protocol.Client) -> None:
     with pytest.raises(shm_protocol.CallTimeout):
         client.call("functions.keepAndHang", lambda: 1, timeout=0.05)
@@ -324,6 +367,9 @@ def test_thousands_of_rounds_leave_nothing(client: shm_protocol.Client) -> None:
     client.call("functions.describe", 1)
     assert of(client).lent == of(client).held == {}
     assert client.call("functions.table") == NOTHING
+    # And from Node, where nobody disposes.
+    client.call("driver.run", "manyRounds", 300)
+    assert client.call("driver.run", "collected") == "none"
 
 
 # asyncio.

@@ -22,12 +22,13 @@ from .connection import Connection, StaleConnection
 from .current_call import CurrentCall, being_served, current_call, served_here
 from .decorated import exposables_of
 from .dialing import dial
-from .errors import BridgeError, Busy, ConnectionClosed, PeerGone, PeerUnavailable
+from .errors import BridgeError, Busy, ConnectionClosed, PeerUnavailable
 from .exposables import Exposables
 from .exposed import Exposed
 from .handshake import Peer
 from .options import DEFAULT_CREDIT, DEFAULT_TIMEOUT_S
 from .pooled_references import Keeping, PooledCaller
+from .session import ended_for
 from .streams import Stream
 
 DEFAULT_MAX_CONNECTIONS: Final = 8
@@ -239,14 +240,27 @@ class Client:
 
         The stream keeps a connection for itself until it has been read to its end or closed.
         """
-        given = options.keywords_of(kwargs, keywords)
+        return self.stream_with(method, args, timeout, credit, traceparent, options.keywords_of(kwargs, keywords))
+
+    def stream_with(
+        self,
+        method: str,
+        args: Sequence[Any],
+        timeout: float | None,
+        credit: int,
+        traceparent: str | None,
+        keywords: dict[str, Any] | None = None,
+        *,
+        handles: bool = False,
+    ) -> ClientStream | Stream:
+        """See Connection.stream_with."""
         current = current_call()
         if current is not None and self._leads_to(current):
-            return current.connection.stream_with(method, args, timeout, credit, traceparent, given)
+            return current.connection.stream_with(method, args, timeout, credit, traceparent, keywords, handles=handles)
         while True:
             connection = self._lease(method, DEFAULT_TIMEOUT_S if timeout is None else timeout)
             try:
-                stream = connection.stream_with(method, args, timeout, credit, traceparent, given)
+                stream = connection.stream_with(method, args, timeout, credit, traceparent, keywords, handles=handles)
                 return self._keep(connection, stream)
             except StaleConnection:
                 self.release(connection)
@@ -428,7 +442,8 @@ class Client:
             finally:
                 self._waiting -= 1
                 self._waiting_for_one -= 1
-        raise PeerGone(f"{method}: the connection that it came by has ended: {connection.link.ended}")
+        assert connection.link.ended is not None
+        raise ended_for(method, connection.link.ended)
 
     def _keep(self, connection: Connection, stream: Stream) -> ClientStream:
         keeping = self._kept.setdefault(id(connection), Keeping())

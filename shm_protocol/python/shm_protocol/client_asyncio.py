@@ -187,8 +187,23 @@ class AsyncClient:
 
         Iterating raises what call raises, and TypeError if the function gives no stream.
         """
+        given = options.keywords_of(kwargs, keywords)
+        return self.stream_with(method, args, timeout, credit, traceparent, given)
+
+    def stream_with(
+        self,
+        method: str,
+        args: Sequence[Any],
+        timeout: float | None,
+        credit: int,
+        traceparent: str | None,
+        keywords: dict[str, Any] | None = None,
+        *,
+        handles: bool = False,
+    ) -> AsyncGenerator[Any, None]:
+        """See Connection.stream_with."""
         options.check_credit(credit)
-        return self._iterate(method, args, timeout, credit, traceparent, options.keywords_of(kwargs, keywords))
+        return self._iterate(method, args, timeout, credit, traceparent, keywords or {}, handles=handles)
 
     async def notify(
         self,
@@ -372,8 +387,7 @@ class _LoopCaller(AsyncClient):
         *,
         handles: bool,
     ) -> AsyncGenerator[Any, None]:
-        options.check_credit(credit)
-        return self._iterate(method, args, timeout, credit, None, dict(kwargs), handles=handles)
+        return self.stream_with(method, args, timeout, credit, None, dict(kwargs), handles=handles)
 
     def tell_references(self) -> None:
         self._connection.tell_references()

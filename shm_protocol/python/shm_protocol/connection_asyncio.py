@@ -373,6 +373,8 @@ class LoopConnection:
         credit: int,
         traceparent: str | None,
         keywords: dict[str, Any] | None = None,
+        *,
+        handles: bool = False,
     ) -> NoReturn:
         """Raises RuntimeError."""
         self._refuse_waiting(method)

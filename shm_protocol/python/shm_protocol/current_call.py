@@ -69,6 +69,8 @@ class Caller(Protocol):
         credit: int,
         traceparent: str | None,
         keywords: dict[str, Any] | None = None,
+        *,
+        handles: bool = False,
     ) -> Stream: ...
     def notify_with(
         self,
