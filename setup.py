@@ -71,5 +71,6 @@ setup(
         compiled("_binding", ("bus_guard", "channel", "ring", "segment", "waiter")),
         compiled("_codec"),
         compiled("_direct_calls"),
+        compiled("_memory", ("descriptors", "memory")),
     ],
 )

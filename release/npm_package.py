@@ -55,8 +55,8 @@ def make(source: Source, compiler: Compiler, work: Path, out: Path, pool: Execut
 
     say(f"npm package: the addon for {', '.join(target.node for target in PLATFORMS)}")
     # Relative, so that no folder of this machine is in what is made.
-    sources = ["src/binding.c", *sorted(f"core/{file.name}" for file in core.glob("*.c"))]
-    flags = [f"-I{node_headers}", "-Icore", "-Wall", "-Wextra", "-Werror"]
+    sources = ["src/binding.c", "src/memory_binding.c", *sorted(f"core/{file.name}" for file in core.glob("*.c"))]
+    flags = [f"-I{node_headers}", "-Icore", "-Isrc", "-Wall", "-Wextra", "-Werror"]
     made = [
         pool.submit(compiler.link, target, sources, work / "prebuilds" / target.node / ADDON, cwd=work, flags=flags)
         for target in PLATFORMS

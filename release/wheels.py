@@ -27,6 +27,7 @@ MODULES: Final = {
     "_binding": ("bus_guard", "channel", "ring", "segment", "waiter"),
     "_codec": (),
     "_direct_calls": (),
+    "_memory": ("descriptors", "memory"),
 }
 """Each compiled module, with the parts of the core in it. As in setup.py; a test compares them."""
 _LIMITED_API: Final = "0x030B0000"

@@ -1,4 +1,4 @@
-// Compiles the native addon with plain `cc`, when its sources have changed: src/binding.c and the core's *.c become
+// Compiles the native addon with plain `cc`, when its sources have changed: src/*.c and the core's *.c become
 // build/shm_protocol.node. The core lies beside this file in the published package, beside this folder in a checkout.
 // Node's headers come from the npm package node-api-headers.
 
@@ -23,8 +23,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
 // Compile the addon whose main file is `source` into `output`. Returns an exit status.
 export function compile(source, output) {
   const coreFiles = readdirSync(core).filter((name) => /\.[ch]$/.test(name)).sort().map((name) => join(core, name));
-  const sources = [source, ...coreFiles.filter((name) => name.endsWith(".c"))];
-  const inputs = [...sources, ...coreFiles, join(here, "src", "binding.c"), join(headers, "node_api.h")];
+  const memory = ["c", "h"].map((kind) => join(here, "src", `memory_binding.${kind}`));
+  const sources = [source, memory[0], ...coreFiles.filter((name) => name.endsWith(".c"))];
+  const inputs = [...sources, ...memory, ...coreFiles, join(here, "src", "binding.c"), join(headers, "node_api.h")];
   const cc = process.env.CC || "cc";
   const stamp = `${output}.stamp`;
 
@@ -35,7 +36,7 @@ export function compile(source, output) {
 
   mkdirSync(dirname(output), { recursive: true });
   const temporary = `${output}.${process.pid}`;
-  const options = [...flags, `-I${headers}`, `-I${core}`, ...sources, "-o", temporary, "-lrt"];
+  const options = [...flags, `-I${headers}`, `-I${core}`, `-I${join(here, "src")}`, ...sources, "-o", temporary, "-lrt"];
   const { status, error } = spawnSync(cc, options, { stdio: "inherit" });
   if (error || status !== 0) {
     rmSync(temporary, { force: true });

@@ -26,6 +26,7 @@ Told = dict[str, dict[str, dict[str, str]]]
 
 ROOMS_OF_PYTHON = {
     "_codec": "Python's own encoder and decoder, compiled",
+    "_memory": "the addon's second half: Python's bindings are modules of their own",
     "_direct_calls": "a call without the interpreter's detours, compiled",
     "arguments": "of keyword arguments TypeScript has none",
     "awaitable": "a TypeScript function is awaited anyhow",
@@ -52,6 +53,7 @@ ROOMS_OF_PYTHON = {
     "module_members": "objects and classes of a module: TypeScript exports instances as they are",
     "parent": "as child_watch",
     "serving_asyncio": "see client_asyncio",
+    "transports/descriptors": "the dialer opens the second socket, the acceptor's addon takes it over in rendezvous",
     "transports/segment_names": "the dialer makes the segment",
     "values/brief": "values in messages; Node has unencodable",
     "values/ext_types": "datetimes and NumPy arrays; Node has value_types",
@@ -67,6 +69,7 @@ ROOMS_OF_NODE = {
     "addon": "Node has no import of compiled modules by name",
     "bridge": "all connections of a process: Python has clients",
     "bridge_events": "an EventEmitter, Node's way of telling",
+    "buffer_stats": "as channel_stats",
     "channel_stats": "a type of its own: in Python a dict",
     "child_modules": "in Python in child",
     "child_watch": "as parent",
@@ -113,14 +116,18 @@ NAMES_OF_PYTHON = {
     "connect": "dials: listen()",
     "connectAsync": "asyncio",
     "aio": "asyncio",
+    "empty": "as NumPy calls it: sharedArray()",
     "expose": "a decorator; TypeScript's are for classes and what is in them, so it is bridge.expose()",
     "serve": "dials: listen()",
     "serveAsync": "asyncio",
 }
 NAMES_OF_NODE = {
     "Bridge": "accepts: Client, Connection",
+    "disposable": "Python counts references: an array is let go of at once",
+    "dispose": "see disposable",
     "isHandle": "isinstance(value, Handle)",
     "listen": "accepts: connect(), attach(), serve()",
+    "sharedArray": "empty(), as NumPy calls it",
     "withOptions": "of a stub: in Python load(timeout=)",
 }
 

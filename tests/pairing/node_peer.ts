@@ -10,6 +10,7 @@ import { existsSync } from "node:fs";
 
 import { type Bridge, BridgeError, type CallOptions, currentCall, listen, type NotifyOptions, RemoteError, type StreamOptions, type Value } from "@shm-polyglot/protocol";
 
+import { arraysOf } from "./arrays";
 import { errorFunctions, told } from "./node_errors";
 
 interface Job {
@@ -227,7 +228,7 @@ const driver = {
 async function main(): Promise<void> {
   void runJobs();
   const maxMessage = Number(process.argv[2]);
-  bridge = await listen({ expose: { functions: { ...functions, ...errorFunctions }, driver }, ...(maxMessage > 0 ? { maxMessage } : {}) });
+  bridge = await listen({ expose: { functions: { ...functions, ...errorFunctions }, driver, arrays: arraysOf(() => bridge) }, ...(maxMessage > 0 ? { maxMessage } : {}) });
   console.log("ready");
 }
 

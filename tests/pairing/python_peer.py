@@ -13,6 +13,7 @@ import python_errors
 import shm_protocol
 
 noted: list[Any] = []
+kept: list[Any] = []
 
 
 class Refusal(Exception):
@@ -152,6 +153,32 @@ def notes() -> list[Any]:
     return noted
 
 
+def keep(*arrays: Any) -> list[Any]:
+    """Hold on to them. Tells what each is."""
+    kept.extend(arrays)
+    return [[type(array).__name__, getattr(array, "shape", None) and list(array.shape)] for array in arrays]
+
+
+def read_kept(index: int, at: int) -> float:
+    """An element of one."""
+    return float(kept[index].reshape(-1)[at])
+
+
+def write_kept(index: int) -> None:
+    """Try to."""
+    kept[index][0] = 5
+
+
+def give_kept(index: int) -> Any:
+    """One of them."""
+    return kept[index]
+
+
+def forget() -> None:
+    """Let go of all."""
+    kept.clear()
+
+
 EXPOSED = (
     begin_and_wait,
     call_node,
@@ -165,15 +192,20 @@ EXPOSED = (
     fail,
     items_until_cancelled,
     keywords,
+    forget,
+    give_kept,
+    keep,
     note,
     notes,
     pid,
     pid_once_there,
+    read_kept,
     sleep,
     text,
     time_of_day,
     unsendable,
     until_cancelled,
+    write_kept,
 )
 
 if __name__ == "__main__":

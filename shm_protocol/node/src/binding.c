@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "memory_binding.h"
 
 #define SEGMENT_PREFIX "/shm-polyglot-"
 #define SEGMENT_DIGITS 32
@@ -474,7 +475,7 @@ static napi_value init(napi_env env, napi_value exports)
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
         if (!add_function(env, exports, functions[i].name, functions[i].function, binding))
             return NULL; /* with the exception that is pending */
-    return exports;
+    return add_memory_functions(env, exports) ? exports : NULL;
 }
 
 NAPI_MODULE(NODE_GYP_MODULE_NAME, init)

@@ -48,6 +48,36 @@ export interface Binding {
   /** Fill `into` with the counters of both sides, see counters.ts. */
   readCounters(channel: number, into: Float64Array): void;
   close(channel: number): void;
+
+  // Memory that is shared by its descriptor (memory_binding.c). This process's own is a number, a slot; a closed one throws.
+
+  /** Make memory of so many bytes. Its slot, or a negative errno. */
+  createMemory(bytes: number): number;
+  /** Let go of it; ArrayBuffers over it stay as they are. */
+  closeMemory(slot: number): void;
+  /** Copy bytes to its beginning. */
+  fillMemory(slot: number, bytes: Uint8Array): void;
+  /** An ArrayBuffer over its first `bytes` bytes; -ENOTSUP where the engine has none over memory of others. */
+  memoryBuffer(slot: number, bytes: number): ArrayBuffer | number;
+  /** Have the peer know it as `number`. 0, -EAGAIN or -ETOOMANYREFS: not now, or another negative errno: not at all. */
+  sendDescriptor(socketFd: number, slot: number, number: number): number;
+  /**
+   * Receive a descriptor of a peer's memory: 1, and `into` has its number, the descriptor, to be closed by closeDescriptor, and
+   * its bytes. 0: none has come; -EPIPE: none will; -EPROTO: something else has come, of which nothing stays open.
+   */
+  receiveDescriptor(socketFd: number, into: Float64Array): number;
+  /**
+   * Map a part of a peer's memory: writes stay private. A copy where the engine has no ArrayBuffers over memory of others.
+   * `counted`: so many bytes are to count as memory of this process's, which has V8 collect the sooner.
+   */
+  mapPart(fd: number, offset: number, bytes: number, counted: number): ArrayBuffer | number;
+  /** Let go of what is behind an ArrayBuffer, whose length is 0 then. */
+  detach(buffer: ArrayBuffer): void;
+  /** Another descriptor of the same socket. */
+  takeSocket(socketFd: number): number;
+  /** Send a few bytes, all or none: 0, or a negative errno. */
+  writeSocket(socketFd: number, bytes: Uint8Array): number;
+  closeDescriptor(fd: number): void;
 }
 
 /** The answers of the binding that are not failures. */

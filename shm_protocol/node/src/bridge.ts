@@ -143,6 +143,8 @@ export class Bridge extends BridgeEmitter {
   private readonly attaching = new Set<Connection>();
   /** By its session, for the calls made while serving one, and by what users are told of it. */
   private readonly connectionOf = new WeakMap<object, Connection>();
+  /** Those whose second socket has not come, by what it will name them by. */
+  private readonly byToken = new Map<string, Connection>();
   private lastConnectionId = 0;
   private rendezvous: Rendezvous | undefined;
   private closing: Promise<void> | undefined;
@@ -188,7 +190,8 @@ export class Bridge extends BridgeEmitter {
       },
       log,
       hasRoom: () => bridge.live.size < maxConnections,
-      onAccepted: (accepted: Accepted) => { bridge.connected(accepted, binding, special.isOfChild === true); },
+      onAccepted: (accepted: Accepted) => { bridge.connected(accepted, binding, settings.bufferBytes, special.isOfChild === true); },
+      takerOf: (token: string) => bridge.takerOf(token),
     };
     // Outside of whatever the application does as it starts: what comes by a connection is no part of it.
     bridge.rendezvous = await runOutside(() => Rendezvous.listen(rendezvous));
@@ -351,8 +354,8 @@ export class Bridge extends BridgeEmitter {
     throw new PeerUnavailable(`${method}: ${which} is attached to ${this.path}`);
   }
 
-  private connected(accepted: Accepted, binding: Binding | Error, isOfChild: boolean): void {
-    const { hello, minor, channel } = accepted;
+  private connected(accepted: Accepted, binding: Binding | Error, bufferBytes: number, isOfChild: boolean): void {
+    const { hello, minor, channel, token } = accepted;
     const connection = new Connection({
       id: ++this.lastConnectionId,
       hello,
@@ -363,6 +366,8 @@ export class Bridge extends BridgeEmitter {
         channel === undefined || binding instanceof Error ? undefined : { binding, number: channel, poller: this.poller },
       maxMessage: Math.min(this.maxMessage, hello.maxMessage),
       isOfChild,
+      bufferBytes,
+      token,
       exposed: this.exposed,
       log: this.log,
       onLeave: (leaving) => { this.attached.remove(leaving); },
@@ -370,6 +375,7 @@ export class Bridge extends BridgeEmitter {
       onEnd: (ended, error) => { this.forget(ended, error); },
     });
     this.live.add(connection);
+    if (token !== undefined) this.byToken.set(token, connection);
     this.connectionOf.set(connection.session, connection);
     this.connectionOf.set(connection.info, connection);
     this.log.info("connected", {
@@ -382,6 +388,13 @@ export class Bridge extends BridgeEmitter {
     if (connection.role === "worker" && connection.isNaming) this.attaching.add(connection);
     else this.attach(connection);
     connection.start();
+  }
+
+  private takerOf(token: string): ((socket: number) => void) | undefined {
+    const buffers = this.byToken.get(token)?.shared;
+    // Once only.
+    this.byToken.delete(token);
+    return buffers && ((socket) => { buffers.open(socket); });
   }
 
   private onExpose(connection: Connection, names: readonly string[]): void {
@@ -398,6 +411,7 @@ export class Bridge extends BridgeEmitter {
 
   private forget(connection: Connection, error: BridgeError | undefined): void {
     if (!this.live.delete(connection)) return;
+    if (connection.token !== undefined) this.byToken.delete(connection.token);
     this.attached.remove(connection);
     const wasAttached = !this.attaching.delete(connection);
     if (error === undefined) this.log.info("disconnected", { peer: connection.name });

@@ -17,6 +17,11 @@ export const MAX_MAX_MESSAGE = 0xffff_ffff;
 /** `SHM_MAX_MESSAGE_DEFAULT` of core/layout.h. */
 export const DEFAULT_MAX_MESSAGE = 64 * 1024 * 1024;
 export const MAX_SPIN_US = 1_000_000;
+export const MIN_BUFFER_BYTES = 4 * 1024;
+/** From so many bytes on handing a buffer over is quicker than copying it through the ring: docs/large-buffers.md. */
+export const DEFAULT_BUFFER_BYTES = 128 * 1024;
+export const DEFAULT_POOL_BYTES = 256 * 1024 * 1024;
+export const MAX_POOL_BYTES = 2 ** 40;
 
 /** So much of a value is shown in an error. */
 const MAX_SHOWN_CHARACTERS = 100;
@@ -32,6 +37,8 @@ export interface Settings {
   spinUs: number;
   /** The largest message in bytes. */
   maxMessage: number;
+  /** How large a buffer is, in bytes, that is handed over outside of its message; 0: none is. */
+  bufferBytes: number;
 }
 
 /**
@@ -49,10 +56,22 @@ export function readSettings(environment: Environment = process.env, path?: stri
     spinUs: integerFrom(environment, "SHM_POLYGLOT_SPIN_US", 0, MAX_SPIN_US) ?? -1,
     maxMessage:
       integerFrom(environment, "SHM_POLYGLOT_MAX_MESSAGE", MIN_MAX_MESSAGE, MAX_MAX_MESSAGE) ?? DEFAULT_MAX_MESSAGE,
+    bufferBytes: bufferBytesFrom(environment),
   };
   checkRingBytes(environment);
   checkSocketPath(settings.path);
   return settings;
+}
+
+/** How much memory is kept for buffers to come, in bytes. @throws RangeError */
+export function readPoolBytes(environment: Environment = process.env): number {
+  return integerFrom(environment, "SHM_POLYGLOT_POOL_BYTES", 0, MAX_POOL_BYTES) ?? DEFAULT_POOL_BYTES;
+}
+
+function bufferBytesFrom(environment: Environment): number {
+  const name = "SHM_POLYGLOT_BUFFER_BYTES";
+  if (environment[name] === "0") return 0;
+  return integerFrom(environment, name, MIN_BUFFER_BYTES, MAX_MAX_MESSAGE) ?? DEFAULT_BUFFER_BYTES;
 }
 
 /** The user this process acts for, which is whose files it makes and what SO_PEERCRED tells its peers. */

@@ -3,6 +3,8 @@
 import type { Socket } from "node:net";
 
 import type { Binding } from "./binding";
+import { Buffers } from "./buffers";
+import type { BufferStats } from "./buffer_stats";
 import type { ChannelStats } from "./channel_stats";
 import { clearTimeout, now, setTimeout } from "./clock";
 import { type ConnectionInfo, infoOf, type Role, type TransportKind } from "./connection_info";
@@ -13,6 +15,7 @@ import type { Exposed } from "./exposed";
 import type { Hello } from "./handshake";
 import type { Logger } from "./log";
 import type { Poller } from "./poller";
+import { ownPool } from "./pool";
 import { Serving } from "./serving";
 import { type Output, Session } from "./session";
 import { ShmTransport } from "./transports/shm";
@@ -29,6 +32,10 @@ export interface ConnectionOptions {
   rest: Buffer;
   /** With the shm transport. */
   channel: { binding: Binding; number: number; poller: Poller } | undefined;
+  /** How large a buffer is that is handed over outside of its message; 0 or undefined: none is. */
+  bufferBytes?: number;
+  /** What the peer's second socket is to name this connection by. */
+  token?: string | undefined;
   maxMessage: number;
   /** It is a child of this process, and keeps that running only while calls to it are outstanding. */
   isOfChild?: boolean;
@@ -50,6 +57,7 @@ export class Connection implements Watched, Output, TransportHandler {
   readonly library: string;
   readonly project: string | undefined;
   readonly maxMessage: number;
+  readonly token: string | undefined;
   readonly session: Session;
   /** What users are told of it. */
   readonly info: ConnectionInfo;
@@ -58,6 +66,8 @@ export class Connection implements Watched, Output, TransportHandler {
   /** What it has named. */
   private readonly named = new Set<string>();
 
+  /** Where large buffers are; undefined: in their messages. */
+  readonly shared: Buffers | undefined;
   private readonly serving: Serving;
   private readonly carrier: ShmTransport | SocketTransport;
   private readonly rest: Buffer;
@@ -74,6 +84,7 @@ export class Connection implements Watched, Output, TransportHandler {
     this.project = hello.project;
     this.exposes = hello.exposes;
     this.maxMessage = options.maxMessage;
+    this.token = options.token;
     this.rest = options.rest;
     this.notifyEnd = options.onEnd;
     this.carrier =
@@ -96,7 +107,20 @@ export class Connection implements Watched, Output, TransportHandler {
       },
     });
     if (options.isOfChild === true) socket.unref();
+    this.shared = this.makeBuffers(options);
     this.info = infoOf(this);
+  }
+
+  private makeBuffers(options: ConnectionOptions): Buffers | undefined {
+    const { channel, bufferBytes = 0 } = options;
+    const pool = channel === undefined || bufferBytes === 0 ? undefined : ownPool();
+    if (channel === undefined || pool === undefined || pool instanceof Error) return undefined;
+    const buffers = new Buffers(bufferBytes, channel.binding, pool, {
+      returned: (numbers) => { this.session.sendReturned(numbers); },
+      withdrawn: (numbers) => { this.session.sendWithdrawn(numbers); },
+    });
+    this.session.lendBy(buffers);
+    return buffers;
   }
 
   /** Begin to receive. */
@@ -128,6 +152,11 @@ export class Connection implements Watched, Output, TransportHandler {
     return this.carrier instanceof ShmTransport ? this.carrier.stats : undefined;
   }
 
+  get buffers(): BufferStats {
+    const why = this.transport === "socket" ? "the socket transport has no memory to share" : "SHM_POLYGLOT_BUFFER_BYTES is 0";
+    return this.shared?.stats ?? { path: `ring: ${why}`, lent: 0, borrowed: 0, bytesLent: 0, poolBytes: 0 };
+  }
+
   get counters(): BothCounters | undefined {
     return this.carrier instanceof ShmTransport ? this.carrier.counters : undefined;
   }
@@ -157,6 +186,7 @@ export class Connection implements Watched, Output, TransportHandler {
     clearTimeout(this.timer);
     this.carrier.close();
     this.session.end("the bridge has been closed", true);
+    this.shared?.end();
   }
 
   // ---- Output
@@ -207,6 +237,7 @@ export class Connection implements Watched, Output, TransportHandler {
   onEnd(error: BridgeError | undefined): void {
     clearTimeout(this.timer);
     this.session.end(error === undefined ? `${this.name} has closed the connection` : `the connection to ${this.name} broke: ${error.message}`, false);
+    this.shared?.end();
     this.notifyEnd(this, error);
   }
 }

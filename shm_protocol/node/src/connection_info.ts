@@ -2,6 +2,7 @@
 
 import { inspect } from "node:util";
 
+import type { BufferStats } from "./buffer_stats";
 import type { ChannelStats } from "./channel_stats";
 
 /** A worker serves calls at any time, a client only while it waits for an answer. */
@@ -40,9 +41,11 @@ export interface ConnectionInfo {
   readonly lateAnswers: number;
   /** What the shared memory has done; undefined with the socket transport, and after the end. */
   readonly channel: ChannelStats | undefined;
+  /** What has become of large buffers: where they go, and what is lent and borrowed. */
+  readonly buffers: BufferStats;
 }
 
-const OF_NOW: ReadonlySet<keyof ConnectionInfo> = new Set(["outstanding", "beingServed", "served", "lateAnswers", "channel"]);
+const OF_NOW: ReadonlySet<keyof ConnectionInfo> = new Set(["outstanding", "beingServed", "served", "lateAnswers", "channel", "buffers"]);
 const NAMES = ["id", "name", "role", "transport", "language", "library", "project", "maxMessage", ...OF_NOW] as (keyof ConnectionInfo)[];
 
 /** What users are given of a connection, which holds all that it works with. */

@@ -71,6 +71,13 @@ export function describeConnections(connections: Iterable<Watched>, asker: Watch
     outstanding: connection.outstanding,
     being_served: connection.beingServed,
     late_answers: connection.lateAnswers,
+    buffers: {
+      path: connection.buffers.path,
+      lent: connection.buffers.lent,
+      borrowed: connection.buffers.borrowed,
+      bytes_lent: connection.buffers.bytesLent,
+      pool_bytes: connection.buffers.poolBytes,
+    },
     counters: connection.counters ?? null,
   }));
 }

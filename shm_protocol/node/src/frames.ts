@@ -18,6 +18,8 @@ export const LEAVE = 6;
 export const EXPOSE = 7;
 export const RELEASE = 8;
 export const HOLD = 9;
+export const RETURNED = 16;
+export const WITHDRAWN = 17;
 
 export const MAX_METHOD_BYTES = 256;
 export const MAX_CHAIN = 32;
@@ -26,6 +28,8 @@ export const MAX_CREDIT = 65_536;
 export const MAX_EXPOSED = 65_536;
 /** Functions and objects of one side that the peer has. */
 export const MAX_REFERENCES = 65_536;
+/** Of memory, in one frame. */
+export const MAX_NUMBERS = 65_536;
 
 /** Takes the frames that {@link readFrame} reads. A method each, so that no frame object is made on the way. */
 export interface FrameSink {
@@ -40,6 +44,8 @@ export interface FrameSink {
   onExpose(names: string[]): void;
   onRelease(ids: number[]): void;
   onHold(ids: number[]): void;
+  onReturned(numbers: number[]): void;
+  onWithdrawn(numbers: number[]): void;
 }
 
 /**
@@ -134,6 +140,20 @@ export function readFrame(decoder: Decoder, sink: FrameSink): void {
       const ids = readIds(decoder, "hold");
       decoder.finish();
       sink.onHold(ids);
+        return;
+      }
+    case RETURNED: {
+      checkLength(length, 2, 2, "returned");
+      const numbers = readNumbers(decoder, "returned");
+      decoder.finish();
+      sink.onReturned(numbers);
+      return;
+    }
+    case WITHDRAWN: {
+      checkLength(length, 2, 2, "withdrawn");
+      const numbers = readNumbers(decoder, "withdrawn");
+      decoder.finish();
+      sink.onWithdrawn(numbers);
       return;
     }
     default:
@@ -191,6 +211,19 @@ function readNames(decoder: Decoder): string[] {
     names.push(name);
   }
   return names;
+}
+
+function readNumbers(decoder: Decoder, frame: string): number[] {
+  const wrong = `a ${frame} whose numbers are not an array of at most ${MAX_NUMBERS}`;
+  const length = decoder.arrayLength();
+  if (length < 0 || length > MAX_NUMBERS) throw new ProtocolError(wrong);
+  const numbers: number[] = [];
+  for (let index = 0; index < length; index++) {
+    const number = decoder.unsigned(1);
+    if (number < 0) throw new ProtocolError(wrong);
+    numbers.push(number);
+  }
+  return numbers;
 }
 
 function readMeta(decoder: Decoder, frame: string): Meta {
@@ -496,4 +529,22 @@ function encodeIds(encoder: Encoder, type: number, ids: readonly number[]): void
   encoder.number(type);
   encoder.arrayHeader(ids.length);
   for (const id of ids) encoder.number(id);
+}
+
+/** Gives buffers back that were lent: for each the number of the memory that it lies in. */
+export function encodeReturned(encoder: Encoder, numbers: readonly number[]): void {
+  encodeNumbers(encoder, RETURNED, numbers);
+}
+
+/** Has the peer let go of memory. */
+export function encodeWithdrawn(encoder: Encoder, numbers: readonly number[]): void {
+  encodeNumbers(encoder, WITHDRAWN, numbers);
+}
+
+function encodeNumbers(encoder: Encoder, type: number, numbers: readonly number[]): void {
+  encoder.begin(Number.MAX_SAFE_INTEGER);
+  encoder.arrayHeader(2);
+  encoder.number(type);
+  encoder.arrayHeader(numbers.length);
+  for (const number of numbers) encoder.number(number);
 }

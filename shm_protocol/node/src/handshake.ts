@@ -18,6 +18,7 @@ const MAGIC = Buffer.from("SHMP", "latin1");
 const HEADER_BYTES = 12;
 const MAX_BODY_BYTES = 4096;
 export const MAX_NAME_CHARACTERS = 128;
+const TOKEN = /^[0-9a-f]{32}$/;
 const SEGMENT_NAME = /^\/shm-polyglot-[0-9a-f]{32}$/;
 
 /** What the dialer says first. */
@@ -45,6 +46,8 @@ export interface Welcome {
   maxMessage: number;
   /** The folder of its project, for people. */
   project?: string;
+  /** What a second socket, for descriptors, is to name; undefined: it takes none. */
+  descriptors?: string;
 }
 
 export interface Refusal {
@@ -84,7 +87,13 @@ export function encodeWelcome(welcome: Welcome): Buffer {
     library: welcome.library,
     max_message: welcome.maxMessage,
     ...(welcome.project === undefined ? {} : { project: welcome.project }),
+    ...(welcome.descriptors === undefined ? {} : { descriptors: welcome.descriptors }),
   });
+}
+
+/** The hello of a second socket. */
+export function encodeDescriptorsHello(token: string): Buffer {
+  return pack({ role: "descriptors", token });
 }
 
 export function encodeRefusal(refusal: Refusal): Buffer {
@@ -126,6 +135,17 @@ export function decodeHello(bytes: Buffer): { hello: Hello; minor: number; bytes
 }
 
 /**
+ * The hello of a second socket at the start of `bytes`, or undefined where that is another hello, or has not all come.
+ *
+ * @throws as {@link decodeHello}
+ */
+export function decodeDescriptorsHello(bytes: Buffer): { token: string; bytes: number } | undefined {
+  const packet = unpack(bytes);
+  if (packet?.body.get("role") !== "descriptors") return undefined;
+  return { token: tokenIn(packet.body, "token"), bytes: packet.bytes };
+}
+
+/**
  * The acceptor's answer at the start of `bytes`, or undefined when it has not all come.
  *
  * @throws ProtocolError (VersionMismatch) for anything that is no answer of this protocol.
@@ -139,7 +159,9 @@ export function decodeAnswer(bytes: Buffer): { answer: Welcome | Refusal; bytes:
     return { answer: { code: text(body, "code"), message: text(body, "message") }, bytes: packet.bytes };
   }
   if (status !== "welcome") throw new ProtocolError(`an answer to a hello with the status ${quote(status)}, not welcome or refused`);
-  return { answer: commonFields(body), bytes: packet.bytes };
+  const answer = commonFields(body);
+  if (body.has("descriptors")) answer.descriptors = tokenIn(body, "descriptors");
+  return { answer, bytes: packet.bytes };
 }
 
 /** Is this the name of a segment of ours? Nothing else is ever opened or unlinked. */
@@ -220,6 +242,12 @@ function projectIn(body: Body): string {
     throw new ProtocolError(`a handshake with a project of ${characters} characters; at most ${MAX_PROJECT_CHARACTERS} are allowed`);
   }
   return project;
+}
+
+function tokenIn(body: Body, key: string): string {
+  const token = text(body, key);
+  if (!TOKEN.test(token)) throw new ProtocolError(`a handshake whose ${key} is not 32 hexadecimal digits: ${quote(token)}`);
+  return token;
 }
 
 function text(body: Body, key: string): string {

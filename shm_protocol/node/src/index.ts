@@ -16,6 +16,7 @@
 
 export { Bridge, type CallOptions, listen, type ListenOptions, type NotifyOptions, type StreamOptions } from "./bridge";
 export type { BridgeEvents, BridgeListener } from "./bridge_events";
+export type { BufferStats } from "./buffer_stats";
 export type { ChannelStats } from "./channel_stats";
 export type { ConnectionInfo, Role, TransportKind } from "./connection_info";
 export { currentCall, type CurrentCall } from "./current_call";
@@ -43,6 +44,7 @@ export { type FileUrl, load } from "./loading";
 export type { LogFields, Logger } from "./log";
 export { type Callback, type CallbackMembers, type DisposedBy, type Disposing, type Handle, type HandleMembers, isHandle, type RemoteMethod } from "./references";
 export { type ErrorClass, registerError } from "./registered_errors";
+export { type ArrayType, disposable, dispose, sharedArray } from "./shared_arrays";
 export type { ValueStream } from "./streams";
 export { withOptions } from "./stubs";
 export { type Key, NdArray, type NumberArray, type Value } from "./value_types";

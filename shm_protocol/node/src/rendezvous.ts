@@ -3,6 +3,7 @@
  * and 2). What comes out is a socket, a hello, and with the shm transport an open channel.
  */
 
+import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import { constants } from "node:os";
 
@@ -12,6 +13,7 @@ import { ownUid } from "./config";
 import type { TransportKind } from "./connection_info";
 import { BridgeError, Busy, PeerUnavailable, ProtocolError, VersionMismatch } from "./errors";
 import {
+  decodeDescriptorsHello,
   decodeHello,
   encodeRefusal,
   encodeWelcome,
@@ -41,6 +43,8 @@ export interface Accepted {
   rest: Buffer;
   /** The number of the open channel, with the shm transport. */
   channel: number | undefined;
+  /** What a second socket names the connection by, with the shm transport. */
+  token: string | undefined;
 }
 
 export interface RendezvousOptions {
@@ -56,6 +60,8 @@ export interface RendezvousOptions {
   hasRoom: () => boolean;
   /** Takes the connection over before the dialer hears that it is welcome. */
   onAccepted: (accepted: Accepted) => void;
+  /** Who takes over the second socket, a descriptor, of the connection with that token; undefined: nobody. Asked once for each. */
+  takerOf: (token: string) => ((socket: number) => void) | undefined;
 }
 
 /** The acceptor's socket and the handshakes on it. */
@@ -117,6 +123,12 @@ export class Rendezvous {
     const onData = (chunk: Buffer): void => {
       bytes = Buffer.concat([bytes, chunk]);
       try {
+        const second = decodeDescriptorsHello(bytes);
+        if (second !== undefined) {
+          detach();
+          this.takeSecondSocket(socket, second.token, bytes.length > second.bytes);
+          return;
+        }
         const found = decodeHello(bytes);
         if (found === undefined) return;
         detach();
@@ -172,8 +184,32 @@ export class Rendezvous {
       return;
     }
     // First the welcome: what the connection sends at once comes after it.
-    socket.write(encodeWelcome(this.options.welcome));
-    this.options.onAccepted({ socket, hello, minor, rest, channel });
+    const token = channel === undefined ? undefined : randomBytes(16).toString("hex");
+    socket.write(encodeWelcome({ ...this.options.welcome, ...(token === undefined ? {} : { descriptors: token }) }));
+    this.options.onAccepted({ socket, hello, minor, rest, channel, token });
+  }
+
+  /**
+   * Descriptors would be dropped by whatever libuv reads, so from here on the socket is the addon's. The peer sends none before
+   * it has its welcome.
+   */
+  private takeSecondSocket(socket: Socket, token: string, saysMore: boolean): void {
+    const { binding, welcome, log } = this.options;
+    const own = binding instanceof Error ? -constants.errno.ENOSYS : binding.takeSocket(socketDescriptor(socket));
+    socket.destroy();
+    if (binding instanceof Error || own < 0) {
+      log.warn("a second socket was turned away", { reason: errnoName(own) });
+      return;
+    }
+    const take = saysMore ? undefined : this.options.takerOf(token);
+    // First the welcome: what the connection sends at once comes after it.
+    if (take !== undefined && binding.writeSocket(own, encodeWelcome(welcome)) === 0) {
+      take(own);
+      return;
+    }
+    binding.closeDescriptor(own);
+    // Its connection may have ended meanwhile, which is no event.
+    if (saysMore) log.warn("a second socket was turned away", { reason: "it says more than its hello" });
   }
 
   private openChannel(socket: Socket, hello: Hello): number | undefined {

@@ -31,6 +31,8 @@ import {
   encodeRelease,
   encodeRequest,
   encodeResponse,
+  encodeReturned,
+  encodeWithdrawn,
   type FrameSink,
   MAX_CHAIN,
   MAX_CREDIT,
@@ -48,7 +50,7 @@ import type { ReferenceCallOptions, Remote } from "./references";
 import { ValueStream } from "./streams";
 import { read } from "./thrown";
 import type { Value } from "./value_types";
-import { acquireEncoder, Decoder, type Encoder, type Reference, releaseEncoder } from "./values";
+import { acquireEncoder, Decoder, type Encoder, type Lender, type Reference, releaseEncoder } from "./values";
 
 /** Calls outstanding on one connection, in one direction. */
 export const MAX_OUTSTANDING = 1024;
@@ -104,6 +106,12 @@ export interface SessionCallOptions {
   madeIn?: ServedCall | undefined;
 }
 
+/** What a session needs of buffers.ts. */
+export interface SharedBuffers extends Lender {
+  onReturned(numbers: readonly number[]): void;
+  onWithdrawn(numbers: readonly number[]): void;
+}
+
 export class Session implements FrameSink, AnsweringSession, LendingSession {
   /** Answers that came after the caller had given up. */
   lateAnswers = 0;
@@ -124,6 +132,9 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
   private readonly lentFor = new Map<number, readonly number[]>();
   /** Of the calls of the peer's that have functions among their arguments: the references to these. */
   private readonly borrowedFor = new Map<ServedCall, readonly Remote[]>();
+  private buffers: SharedBuffers | undefined;
+  /** A message is being encoded whose buffers are lent. */
+  private lendsBuffers = false;
 
   private lastId = 0;
   private readonly pending = new Map<number, PendingCall>();
@@ -156,6 +167,45 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
     this.notifyExpose = options.onExpose;
     this.lending = new Lending(this, options.peerMinor);
     this.decoder = new Decoder(this.lending.resolve);
+  }
+
+  /** Have large buffers travel outside of the messages. */
+  lendBy(buffers: SharedBuffers): void {
+    this.buffers = buffers;
+    this.decoder.lender = buffers;
+  }
+
+  /**
+   * An encoder for a message with values of a user's, whose large buffers are lent; but not those of what a getter among them
+   * calls meanwhile, or what is lent for the one would be taken back for the other.
+   */
+  private acquireLendingEncoder(): Encoder {
+    const encoder = acquireEncoder(this.lending);
+    if (this.buffers !== undefined && !this.lendsBuffers) {
+      this.lendsBuffers = true;
+      encoder.lendBy(this.buffers);
+    }
+    return encoder;
+  }
+
+  private releaseLendingEncoder(encoder: Encoder): void {
+    if (encoder.lends) this.lendsBuffers = false;
+    releaseEncoder(encoder);
+  }
+
+  /** What has been encoded is not sent. */
+  private takeBackBuffers(encoder: Encoder): void {
+    if (encoder.lends) this.buffers?.takeBack();
+  }
+
+  /** Gives buffers back that the peer has lent. */
+  sendReturned(numbers: readonly number[]): void {
+    if (this.ended === undefined) this.sendSmall((encoder) => { encodeReturned(encoder, numbers); });
+  }
+
+  /** Has the peer let go of memory of this side's. */
+  sendWithdrawn(numbers: readonly number[]): void {
+    if (this.ended === undefined) this.sendSmall((encoder) => { encodeWithdrawn(encoder, numbers); });
   }
 
   /** Calls made that have no answer yet. */
@@ -217,12 +267,15 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
   /** Call a function of the peer without an answer. */
   notify(method: string, args: readonly unknown[], meta: Meta | undefined): void {
     this.checkMayCall(method, undefined);
-    const encoder = acquireEncoder();
+    const encoder = this.acquireLendingEncoder();
     try {
       this.encodeFor(method, () => { encodeNotification(encoder, this.maxMessage, method, args, meta); });
       this.output.send(encoder.buffer, encoder.position);
+    } catch (error) {
+      this.takeBackBuffers(encoder);
+      throw error;
     } finally {
-      releaseEncoder(encoder);
+      this.releaseLendingEncoder(encoder);
     }
   }
 
@@ -238,11 +291,12 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
   private request(call: PendingCall, args: readonly unknown[], meta: Meta | undefined, signal: AbortSignal | undefined): number {
     let id = this.lastId + 1;
     let lent: readonly number[] | undefined;
-    const encoder = acquireEncoder(this.lending);
+    const encoder = this.acquireLendingEncoder();
     try {
       try {
         encodeRequest(encoder, this.maxMessage, id, call.method, args, meta);
       } catch (error) {
+        this.takeBackBuffers(encoder);
         // Only then: most calls have no functions among their arguments, and do not pay for those that have.
         lent = this.encodeLending(encoder, id, call.method, args, meta, error);
       }
@@ -261,8 +315,11 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
       if (watched !== undefined) watched.id = id;
       if (call.deadline < this.wakesAt) this.wakeAt(call.deadline);
       this.output.send(encoder.buffer, encoder.position);
+    } catch (error) {
+      this.takeBackBuffers(encoder);
+      throw error;
     } finally {
-      releaseEncoder(encoder);
+      this.releaseLendingEncoder(encoder);
       if (lent !== undefined) this.lending.takeBack(lent);
     }
     return id;
@@ -539,6 +596,19 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
     this.lending.onHold(ids);
   }
 
+  onReturned(numbers: number[]): void {
+    this.requireBuffers("returned").onReturned(numbers);
+  }
+
+  onWithdrawn(numbers: number[]): void {
+    this.requireBuffers("withdrawn").onWithdrawn(numbers);
+  }
+
+  private requireBuffers(what: string): SharedBuffers {
+    if (this.buffers === undefined) throw new ProtocolError(`a ${what} on a connection on which no memory is lent`);
+    return this.buffers;
+  }
+
   private checkPeerId(id: number, what: string): void {
     if (id === 0 || id > this.lastPeerId) throw new ProtocolError(`${what} for call ${id}, which was never made`);
   }
@@ -572,7 +642,7 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
   }
 
   respond(call: ServedCall, result: unknown): void {
-    const encoder = acquireEncoder(this.lending);
+    const encoder = this.acquireLendingEncoder();
     try {
       try {
         encodeResponse(encoder, this.maxMessage, call.id, result);
@@ -582,10 +652,11 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
       if (this.borrowedFor.size > 0) this.endBorrowing(call);
       this.output.send(encoder.buffer, encoder.position);
     } catch (error) {
+      this.takeBackBuffers(encoder);
       if (isBridgeError(error, MessageTooLarge)) throw new MessageTooLarge(`${call.method}: result: ${error.message}`);
       throw named(error, call.method);
     } finally {
-      releaseEncoder(encoder);
+      this.releaseLendingEncoder(encoder);
     }
   }
 
@@ -605,7 +676,7 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
   }
 
   sendItem(call: ServedCall, value: unknown): void {
-    const encoder = acquireEncoder(this.lending);
+    const encoder = this.acquireLendingEncoder();
     try {
       try {
         encodeItem(encoder, this.maxMessage, call.id, value);
@@ -614,9 +685,10 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
       }
       this.output.send(encoder.buffer, encoder.position);
     } catch (error) {
+      this.takeBackBuffers(encoder);
       throw named(error, call.method);
     } finally {
-      releaseEncoder(encoder);
+      this.releaseLendingEncoder(encoder);
     }
   }
 

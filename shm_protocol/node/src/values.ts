@@ -14,7 +14,7 @@ export { Decoder } from "./values/decoder";
 export { acquireEncoder, Encoder, isDisposable, isPlainObject, releaseEncoder } from "./values/encoder";
 export { FUNCTION, type Holding, MAX_NAME_BYTES, OBJECT, Reference, type Resolve, RETURNED } from "./values/reference";
 export { explain, Unencodable } from "./values/unencodable";
-export { MAX_DEPTH_RECEIVED, MAX_DEPTH_SENT, MAX_VALUES } from "./values/wire";
+export { type Lender, MAX_DEPTH_RECEIVED, MAX_DEPTH_SENT, MAX_VALUES } from "./values/wire";
 
 /** Encode one value alone, for tests and tools. @throws EncodeError with a path that begins with `value`. */
 export function encode(value: unknown, limit = Number.MAX_SAFE_INTEGER): Buffer {

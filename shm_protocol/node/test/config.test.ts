@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite, test } from "node:test";
 
-import { ownUid, readSettings } from "../src/config";
+import { ownUid, readPoolBytes, readSettings } from "../src/config";
 import { formatLine } from "../src/log";
 import { LIBRARY_VERSION, version } from "../src/package_info";
 import { packageRoot } from "./package_root";
@@ -24,7 +24,9 @@ suite("settings", () => {
       transport: "auto",
       spinUs: -1,
       maxMessage: 64 * 1024 * 1024,
+      bufferBytes: 128 * 1024,
     });
+    assert.equal(readPoolBytes({}), 256 * 1024 * 1024);
   });
 
   test("all of them from the environment", () => {
@@ -34,8 +36,12 @@ suite("settings", () => {
       SHM_POLYGLOT_SPIN_US: "0",
       SHM_POLYGLOT_RING_BYTES: "8192",
       SHM_POLYGLOT_MAX_MESSAGE: "5000",
+      SHM_POLYGLOT_BUFFER_BYTES: "0",
+      SHM_POLYGLOT_POOL_BYTES: "7",
     };
-    assert.deepEqual(readSettings(environment), { path: "/x/node.sock", transport: "socket", spinUs: 0, maxMessage: 5000 });
+    const expected = { path: "/x/node.sock", transport: "socket", spinUs: 0, maxMessage: 5000, bufferBytes: 0 };
+    assert.deepEqual(readSettings(environment), expected);
+    assert.equal(readPoolBytes(environment), 7);
   });
 
   test("a path that is given wins over the directory of the environment", () => {

@@ -28,6 +28,8 @@ function read(bytes: Uint8Array): unknown[] {
     onExpose: (names) => { frame = [7, names]; },
     onRelease: (ids) => { frame = [8, ids]; },
     onHold: (ids) => { frame = [9, ids]; },
+    onReturned: (numbers) => { frame = [16, numbers]; },
+    onWithdrawn: (numbers) => { frame = [17, numbers]; },
   });
   return frame;
 }
@@ -80,6 +82,12 @@ function write(frame: readonly unknown[]): Buffer {
         return;
       case 6:
         frames.encodeLeave(encoder);
+        return;
+      case 16:
+        frames.encodeReturned(encoder, frame[1] as number[]);
+        return;
+      case 17:
+        frames.encodeWithdrawn(encoder, frame[1] as number[]);
         return;
       case 7:
         frames.encodeExpose(encoder, frame[1] as string[]);

@@ -43,6 +43,7 @@ from .errors import (
 from .handshake import LIBRARY_VERSION, Peer
 from .references import Callback, Handle
 from .registered_errors import register_error
+from .shared_arrays import empty
 from .streams import Stream
 from .values import NdArray
 from .worker import Worker, serve
@@ -95,6 +96,7 @@ __all__ = [
     "connect",
     "connect_async",
     "current_call",
+    "empty",
     "expose",
     "load",
     "register_error",

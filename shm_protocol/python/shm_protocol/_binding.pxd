@@ -23,6 +23,7 @@ cdef class Channel:
     cdef object closed_because
     cdef uint8_t *spare   # memory of a large message that nobody reads any more, for the core to use again
     cdef size_t spare_size
+    cdef public object buffers
 
     cdef bint put(self, const uint8_t *message, size_t length) except -1
     cdef bint put_rest(self, const uint8_t *message, size_t length, int64_t timeout_ns) except -1

@@ -4,6 +4,8 @@ from typing import Self
 
 from typing_extensions import disjoint_base
 
+from .transports.transport import SharedBuffers
+
 def segment_bytes(ring_capacity: int) -> int: ...
 def open_segment(name: bytes, mode: int) -> int: ...
 def unlink_segment(name: bytes) -> None: ...
@@ -11,6 +13,7 @@ def unlink_segment(name: bytes) -> None: ...
 @disjoint_base
 class Channel:
     max_message: int
+    buffers: SharedBuffers | None
     def __new__(
         cls, segment_fd: int, socket_fd: int, *, ring_capacity: int | None = None, max_message: int, spin_us: int = -1
     ) -> Self: ...

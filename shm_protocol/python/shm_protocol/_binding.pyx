@@ -191,6 +191,7 @@ cdef class Channel:
         self.message_limit = max_message
         self.unbroken_ns = FIRST_UNBROKEN_NS
         self.closed_because = None
+        self.buffers = None
         cdef shm_channel_options options
         options.socket_fd = socket_fd
         options.max_message = max_message

@@ -11,6 +11,10 @@ cdef class Encoder:
     cdef Py_ssize_t max_bytes
     cdef uint64_t values
     cdef bint is_plain
+    # Takes buffers of at least so many bytes out of the message; whether it has taken any out of this one, or the last.
+    cdef object lender
+    cdef Py_ssize_t threshold
+    cdef bint has_lent
     cdef readonly bint busy
     # Who knows what the peer has lent.
     cdef object holding
@@ -29,6 +33,8 @@ cdef class Encoder:
     cdef int _value(self, object value, int depth) except -1
     cdef int _other(self, object value, int depth) except -1
     cdef int _ext(self, object ext) except -1
+    cdef int _ext_head(self, uint64_t length, int code) except -1
+    cdef bint _lend(self, bytes head, object body, bint is_scattered) except -1
     cdef int _natural(self, uint64_t number) except -1
     cdef int _int(self, object value) except -1
     cdef int _float(self, double number) except -1

@@ -66,6 +66,9 @@ cdef enum:
     # What one message leaves allocated: to have memory again for each costs several times what encoding into it does. Twice
     # as much, because the buffer doubles.
     BYTES_KEPT = 8519680
+    # values.EXT_ARRAY, EXT_BUFFER
+    EXT_ARRAY = 1
+    EXT_BUFFER = 3
     # frames.REQUEST and RESPONSE
     REQUEST = 0
     RESPONSE = 1
@@ -76,6 +79,9 @@ cdef uint64_t MAX_BYTES = 0xffffffff
 
 DECLINED = object()
 """What read_answer returns for a message that is not for it."""
+
+# What stands in the place of an array's dtype and shape.
+cdef bytes _BYTES = bytes(8)
 
 cdef object _Ext = Ext
 cdef object _reduced = reduced
@@ -99,6 +105,19 @@ cdef class Encoder:
         if self.buffer == NULL:
             raise MemoryError
         self.capacity = FIRST_BYTES
+        self.threshold = PY_SSIZE_T_MAX
+
+    def lend_by(self, lender):
+        """Have large buffers taken out of what is encoded in here: see values/wire.py."""
+        self.lender = lender
+        self.threshold = lender.threshold
+
+    def take_back(self):
+        """The message that was encoded last is not sent."""
+        # Not what a message that is being encoded has lent: then it is another's that is not sent.
+        if self.has_lent and not self.busy:
+            self.has_lent = False
+            self.lender.take_back()
 
     def __dealloc__(self):
         free(self.buffer)
@@ -109,8 +128,13 @@ cdef class Encoder:
             # By the code of a value that is being encoded in here.
             return Encoder(self.holding).pack(value, names, levels)
         self._begin(levels, PY_SSIZE_T_MAX, 1, False)
+        if self.has_lent:
+            self.has_lent = False
+            self.lender.begin()
+        is_encoded = False
         try:
             self._value(value, 0)
+            is_encoded = True
             return PyBytes_FromStringAndSize(<const char *>self.buffer, self.position)
         except _TooMany:
             raise MessageTooLarge(TOO_MANY_VALUES) from None
@@ -119,6 +143,8 @@ cdef class Encoder:
             pass
         finally:
             self._end()
+            if not is_encoded:
+                self.take_back()
         # It finds what is wrong; or nothing, where the value has changed meanwhile.
         return encode(value, names, levels, self.holding)
 
@@ -260,8 +286,35 @@ cdef class Encoder:
 
     cdef int _ext(self, object ext) except -1:
         cdef bytes head = ext.head
-        cdef const uint8_t[::1] body = ext.body
-        cdef uint64_t length = PyBytes_GET_SIZE(head) + body.shape[0]
+        cdef const uint8_t[::1] body
+        if ext.code == EXT_ARRAY and self.threshold != PY_SSIZE_T_MAX:
+            scattered = ext.scattered
+            if scattered is not None:
+                if scattered.nbytes >= self.threshold and self._lend(head, scattered, True):
+                    return 0
+            elif len(ext.body) >= self.threshold and self._lend(head, ext.body, False):
+                return 0
+        ext.gather()
+        body = ext.body
+        self._ext_head(PyBytes_GET_SIZE(head) + body.shape[0], ext.code)
+        memcpy(self._reserve(PyBytes_GET_SIZE(head)), PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
+        if body.shape[0] > 0:
+            memcpy(self._reserve(body.shape[0]), &body[0], body.shape[0])
+        return 0
+
+    cdef bint _lend(self, bytes head, object body, bint is_scattered) except -1:
+        """Have a buffer taken out of the message, if that can be now."""
+        cdef object placed = self.lender.place_array(head, body) if is_scattered else self.lender.place(head, body)
+        cdef bytes place
+        if placed is None:
+            return False
+        self.has_lent = True
+        place = placed
+        self._ext_head(PyBytes_GET_SIZE(place), EXT_BUFFER)
+        memcpy(self._reserve(PyBytes_GET_SIZE(place)), PyBytes_AS_STRING(place), PyBytes_GET_SIZE(place))
+        return True
+
+    cdef int _ext_head(self, uint64_t length, int code) except -1:
         cdef int power = 0
         if length in (1, 2, 4, 8, 16):
             while 1 << power < length:
@@ -275,10 +328,7 @@ cdef class Encoder:
             self._head32(0xc9, <uint32_t>length)
         else:
             raise _Declined
-        self._byte(<uint8_t><signed char>ext.code)
-        memcpy(self._reserve(PyBytes_GET_SIZE(head)), PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
-        if body.shape[0] > 0:
-            memcpy(self._reserve(body.shape[0]), &body[0], body.shape[0])
+        self._byte(<uint8_t><signed char>code)
         return 0
 
     cdef int _natural(self, uint64_t number) except -1:
@@ -334,6 +384,11 @@ cdef class Encoder:
 
     cdef int _bytes(self, object value) except -1:
         cdef Py_ssize_t length = PyBytes_GET_SIZE(value)
+        if length >= self.threshold:
+            if self.is_plain:
+                raise _Declined
+            if self._lend(_BYTES, value, False):
+                return 0
         if length < 0x100:
             self._head8(0xc4, <uint8_t>length)
         elif length < 0x10000:
@@ -417,39 +472,42 @@ cdef struct Reader:
     uint64_t announced
     # All that the message has, as far as its containers have told.
     uint64_t values
-    # Of no references: a message with some is left to others.
+    # Of no references or buffers: a message with some is left to others.
     bint is_plain
+    # Where buffers outside of the message are; NULL: nowhere.
+    PyObject *lender
 
 
 cdef list _keys = [None] * KEYS
 
 
-def decode(message not None):
+def decode(message not None, lender=None):
     """The one value in `message`: see values/decoder.py."""
-    return _decode(message, False)
+    return _decode(message, False, lender)
 
 
 def decode_plain(message not None):
     """The same, for a message without references: see values/decoder.py."""
-    return _decode(message, True)
+    return _decode(message, True, None)
 
 
-cdef object _decode(object message, bint is_plain):
+cdef object _decode(object message, bint is_plain, object lender):
     cdef const uint8_t[::1] view
     try:
         if type(message) is bytes:
-            return _read_all(<const uint8_t *>PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message), is_plain)
+            return _read_all(<const uint8_t *>PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message), is_plain, lender)
         view = message
-        return _read_all(&view[0], view.shape[0], is_plain)
+        return _read_all(&view[0], view.shape[0], is_plain, lender)
     except HasReferences:
         raise
     except Undecodable as fault:
         raise ProtocolError(f"a message of {len(message)} bytes cannot be decoded: {fault}") from None
 
 
-cdef object _read_all(const uint8_t *message, Py_ssize_t length, bint is_plain):
+cdef object _read_all(const uint8_t *message, Py_ssize_t length, bint is_plain, object lender):
     cdef Reader reader
     _begin(&reader, message, length, 1, is_plain)
+    reader.lender = NULL if lender is None else <PyObject *>lender
     value = _read(&reader, 0)
     if reader.at != reader.end:
         raise Undecodable(CUT_SHORT)
@@ -463,6 +521,7 @@ cdef int _begin(Reader *reader, const uint8_t *message, Py_ssize_t length, uint6
     reader.announced = 0
     reader.values = values
     reader.is_plain = is_plain
+    reader.lender = NULL
     return 0
 
 
@@ -619,9 +678,10 @@ cdef object _text(const uint8_t *text, uint32_t length):
 
 cdef object _read_ext(Reader *reader, uint64_t length):
     cdef const uint8_t *taken = _take(reader, 1 + length)
-    if taken[0] == EXT_REFERENCE and reader.is_plain:
+    if reader.is_plain and (taken[0] == EXT_REFERENCE or taken[0] == EXT_BUFFER):
         raise HasReferences
-    return unpack_ext(<signed char>taken[0], PyByteArray_FromStringAndSize(<const char *>taken + 1, length))
+    data = PyByteArray_FromStringAndSize(<const char *>taken + 1, length)
+    return unpack_ext(<signed char>taken[0], data, None if reader.lender == NULL else <object>reader.lender)
 
 
 cdef object _read_bytes(Reader *reader, uint32_t length):

@@ -27,6 +27,11 @@ MAX_MAX_MESSAGE: Final = 2**32 - 1
 """Lengths on the wire are u32."""
 DEFAULT_MAX_MESSAGE: Final = 64 * 1024 * 1024
 MAX_SPIN_US: Final = 1_000_000
+MIN_BUFFER_BYTES: Final = 4 * 1024
+DEFAULT_BUFFER_BYTES: Final = 128 * 1024
+"""From so many bytes on handing a buffer over is quicker than copying it through the ring: docs/large-buffers.md."""
+DEFAULT_POOL_BYTES: Final = 256 * 1024 * 1024
+MAX_POOL_BYTES: Final = 2**40
 
 _MAX_SHOWN_CHARACTERS: Final = 100
 """So much of a value is shown in an error."""
@@ -43,7 +48,8 @@ class Settings:
     """What is in force.
 
     path: the acceptor's socket. transport: what to use. spin_us: the fixed spin budget in microseconds, None: adaptive.
-    ring_bytes: capacity of a new ring. max_message: the largest message to send or take, in bytes.
+    ring_bytes: capacity of a new ring. max_message: the largest message to send or take, in bytes. buffer_bytes: how
+    large a buffer is that is handed over outside of its message, 0: none is.
     """
 
     path: Path
@@ -51,6 +57,7 @@ class Settings:
     spin_us: int | None = None
     ring_bytes: int = DEFAULT_RING_BYTES
     max_message: int = DEFAULT_MAX_MESSAGE
+    buffer_bytes: int = DEFAULT_BUFFER_BYTES
 
 
 def read_settings(
@@ -93,7 +100,22 @@ def read_settings(
         spin_us=spin_us,
         ring_bytes=ring_bytes,
         max_message=message if message is not None else DEFAULT_MAX_MESSAGE,
+        buffer_bytes=_buffer_bytes(environment),
     )
+
+
+def pool_bytes(environment: Mapping[str, str] = os.environ) -> int:
+    """How much memory is kept for buffers to come: $SHM_POLYGLOT_POOL_BYTES, or the default. Raises ConfigError."""
+    found = _integer(environment, "SHM_POLYGLOT_POOL_BYTES", 0, MAX_POOL_BYTES)
+    return DEFAULT_POOL_BYTES if found is None else found
+
+
+def _buffer_bytes(environment: Mapping[str, str]) -> int:
+    name = "SHM_POLYGLOT_BUFFER_BYTES"
+    if environment.get(name) == "0":
+        return 0
+    found = _integer(environment, name, MIN_BUFFER_BYTES, MAX_MAX_MESSAGE)
+    return DEFAULT_BUFFER_BYTES if found is None else found
 
 
 def directory(environment: Mapping[str, str] = os.environ) -> Path:

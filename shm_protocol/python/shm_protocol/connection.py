@@ -543,7 +543,9 @@ class Connection:
         """Counters since the beginning: messages and bytes each way, doorbells, parks, calls served, late answers
         dropped.
         """
-        return {**self._transport.stats(), "served": self.served, **self._session.stats()}
+        buffers = self._transport.buffers
+        lent = {} if buffers is None else buffers.stats()
+        return {**self._transport.stats(), "served": self.served, **self._session.stats(), **lent}
 
     def close(self) -> None:
         """End the connection. Calls under way fail, here with ConnectionClosed, at the peer with PeerGone. Safe to call

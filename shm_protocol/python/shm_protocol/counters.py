@@ -47,8 +47,23 @@ NOTHING: Final = Counters(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, [0] * LATENCY_BUCKETS
 
 
 @dataclass(frozen=True)
+class LargeBuffers:
+    """What the acceptor tells of large buffers. path: "memory", or "ring: " and why. lent, borrowed: buffers so far.
+    bytes_lent: what the dialer still has. pool_bytes: what the acceptor keeps for buffers to come, on any connection.
+    """
+
+    path: str
+    lent: int
+    borrowed: int
+    bytes_lent: int
+    pool_bytes: int
+
+
+@dataclass(frozen=True)
 class Watched:
-    """One connection. asks: it is the one that was asked on. dialer, acceptor: None where there is no segment."""
+    """One connection. asks: it is the one that was asked on. dialer, acceptor: None where there is no segment. buffers:
+    None of an acceptor that knows nothing of them.
+    """
 
     id: int
     asks: bool
@@ -63,6 +78,7 @@ class Watched:
     late_answers: int
     dialer: Counters | None
     acceptor: Counters | None
+    buffers: LargeBuffers | None
 
 
 def parse(answer: object) -> list[Watched]:
@@ -77,14 +93,24 @@ def parse(answer: object) -> list[Watched]:
 
 def _parse_connection(told: Mapping[str, Any]) -> Watched:
     counters = told["counters"]
-    plain = {name: told[name] for name in Watched.__annotations__ if name not in ("project", "dialer", "acceptor")}
+    others = ("project", "dialer", "acceptor", "buffers")
+    plain = {name: told[name] for name in Watched.__annotations__ if name not in others}
     return Watched(
         **plain,
         # Acceptors of protocol 1.0 know nothing of it.
         project=told.get("project"),
         dialer=None if counters is None else _parse_side(counters["dialer"]),
         acceptor=None if counters is None else _parse_side(counters["acceptor"]),
+        # Nor those before 1.2 of this.
+        buffers=None if "buffers" not in told else _parse_buffers(told["buffers"]),
     )
+
+
+def _parse_buffers(told: Mapping[str, Any]) -> LargeBuffers:
+    numbers = {name: told[name] for name in LargeBuffers.__annotations__ if name != "path"}
+    if type(told["path"]) is not str or not all(type(number) is int for number in numbers.values()):
+        raise TypeError("buffers that are not as they are told")
+    return LargeBuffers(path=told["path"], **numbers)
 
 
 def _parse_side(told: Mapping[str, Any]) -> Counters:

@@ -23,7 +23,7 @@ from .exposed import Exposed, Namer
 from .handshake import Header, Hello, Peer, Refusal, Role, Transport, Welcome
 from .transports import shm, shortages, stale_segments
 from .transports.socket import SocketTransport
-from .transports.transport import MessageTransport
+from .transports.transport import MessageTransport, SharedBuffers
 
 logger: Final = logging.getLogger("shm_protocol")
 
@@ -291,6 +291,8 @@ class _Attempt:
         finally:
             self._dialing = None
         transport.max_message = min(self._settings.max_message, welcome.max_message)
+        if kind == "shm" and welcome.descriptors is not None and self._settings.buffer_bytes > 0:
+            transport.buffers = self._dial_buffers(welcome.descriptors)
         peer = Peer(welcome.name, welcome.language, welcome.library, welcome.project, header.minor)
         return Reached(transport, peer)
 
@@ -298,6 +300,13 @@ class _Attempt:
         """See forks.py."""
         if self._dialing is not None:
             self._dialing.close()
+
+    def _dial_buffers(self, token: str) -> SharedBuffers:
+        from .buffers import Buffers
+        from .pool import own_pool
+        from .transports.descriptors import Descriptors
+
+        return Buffers(Descriptors(self._settings.path, token), own_pool(), self._settings.buffer_bytes)
 
     def _reach(self, dialed: socket.socket) -> None:
         path = self._settings.path

@@ -25,6 +25,8 @@ LEAVE: Final = 6
 EXPOSE: Final = 7
 RELEASE: Final = 8
 HOLD: Final = 9
+RETURNED: Final = 16
+WITHDRAWN: Final = 17
 
 MAX_ID: Final = 2**53 - 1
 MAX_METHOD_BYTES: Final = 256
@@ -34,6 +36,8 @@ MAX_EXPOSED: Final = 65536
 """Functions that one side exposes."""
 MAX_REFERENCES: Final = 65536
 """Functions and objects of one side that the peer has."""
+MAX_NUMBERS: Final = 65536
+"""Of memory, in one frame."""
 
 # What the fields are called in errors that blame one, and how deep the frame may be nested with the user's values.
 # The fields of meta go by their own names, so it is "kwargs.locale" that cannot be encoded.
@@ -97,6 +101,14 @@ class FrameSink(Protocol):
 
     def on_hold(self, ids: list[int]) -> None:
         """The peer keeps these functions of ours beyond the calls that they were arguments of."""
+        ...
+
+    def on_returned(self, numbers: list[int]) -> None:
+        """The peer has done with buffers that it was lent: for each the number of the memory that it lies in."""
+        ...
+
+    def on_withdrawn(self, numbers: list[int]) -> None:
+        """The peer hands nothing over in memory of these numbers any more."""
         ...
 
 
@@ -190,6 +202,16 @@ def encode_hold(encoder: Encoder, ids: Sequence[int]) -> bytes:
     return encoder.pack((HOLD, ids))
 
 
+def encode_returned(numbers: Sequence[int]) -> bytes:
+    """Gives buffers back that were lent, in any thread: for each the number of the memory that it lies in."""
+    return Encoder().pack((RETURNED, numbers))
+
+
+def encode_withdrawn(numbers: Sequence[int]) -> bytes:
+    """Has the peer let go of memory, in any thread."""
+    return Encoder().pack((WITHDRAWN, numbers))
+
+
 def check_method(method: str) -> None:
     """Raise EncodeError unless `method` can be the name of a function."""
     name: object = method
@@ -212,9 +234,9 @@ def read_frame(frame: object, sink: FrameSink) -> None:
     if type(frame) is not list or not frame:
         raise ProtocolError(f"a frame that is not an array, or an empty one: {_describe(frame)}")
     kind = frame[0]
-    if type(kind) is not int or not 0 <= kind < len(_KINDS):
+    if type(kind) is not int or kind not in _KIND_OF:
         raise ProtocolError(f"a frame of an unknown type: {_describe(kind)}")
-    name, lengths, read = _KINDS[kind]
+    name, lengths, read = _KIND_OF[kind]
     if len(frame) not in lengths:
         article = "an" if name == "expose" else "a"
         raise ProtocolError(f"{article} {name} of {len(frame)} fields, not {' or '.join(map(str, lengths))}")
@@ -391,6 +413,21 @@ def _checked_ids(name: str, ids: Any) -> list[int]:
     return ids
 
 
+def _read_returned(name: str, frame: Frame, sink: FrameSink) -> None:
+    sink.on_returned(_numbers(name, frame))
+
+
+def _read_withdrawn(name: str, frame: Frame, sink: FrameSink) -> None:
+    sink.on_withdrawn(_numbers(name, frame))
+
+
+def _numbers(name: str, frame: Frame) -> list[int]:
+    numbers = frame[1]
+    if type(numbers) is not list or len(numbers) > MAX_NUMBERS or not all(map(_is_id, numbers)):
+        raise ProtocolError(f"a {name} whose numbers are not an array of at most {MAX_NUMBERS}: {_describe(numbers)}")
+    return numbers
+
+
 _KINDS: Final[tuple[tuple[str, tuple[int, ...], Callable[[str, Frame, FrameSink], None]], ...]] = (
     ("request", (4, 5), _read_request),
     ("response", (4,), _read_response),
@@ -404,3 +441,10 @@ _KINDS: Final[tuple[tuple[str, tuple[int, ...], Callable[[str, Frame, FrameSink]
     ("hold", (2,), _read_hold),
 )
 """Of each kind of frame: its name, how many fields it may have, and what checks them and hands them on."""
+
+_KIND_OF: Final = {
+    **dict(enumerate(_KINDS)),
+    RETURNED: ("returned", (2,), _read_returned),
+    WITHDRAWN: ("withdrawn", (2,), _read_withdrawn),
+}
+"""The same by the type."""

@@ -33,6 +33,8 @@ MAX_TOLD_MESSAGE: Final = 2**53 - 1
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 
 SEGMENT_NAME: Final = re.compile(r"/shm-polyglot-[0-9a-f]{32}")
+TOKEN: Final = re.compile(r"[0-9a-f]{32}")
+"""What a second socket names its connection by."""
 
 Role = Literal["client", "worker"]
 Transport = Literal["shm", "socket"]
@@ -74,13 +76,16 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """What an acceptor says of itself to a dialer it takes. `project`: the folder of its project, for people."""
+    """What an acceptor says of itself to a dialer it takes. `project`: the folder of its project, for people.
+    descriptors: what a second socket, for descriptors, is to name; None: it takes none.
+    """
 
     name: str
     max_message: int
     language: str = LANGUAGE
     library: str = LIBRARY_VERSION
     project: str | None = None
+    descriptors: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,11 @@ class Header:
 def encode_hello(hello: Hello, *, major: int = PROTOCOL_MAJOR) -> bytes:
     """The bytes of a hello. `major` is for tests."""
     return _encode(asdict(hello), major)
+
+
+def encode_descriptors_hello(token: str) -> bytes:
+    """The bytes of the hello of a second socket."""
+    return _encode({"role": "descriptors", "token": token}, PROTOCOL_MAJOR)
 
 
 def encode_answer(answer: Welcome | Refusal, *, major: int = PROTOCOL_MAJOR) -> bytes:
@@ -157,7 +167,8 @@ def decode_answer(body: bytes) -> Welcome | Refusal:
     fields = _decode(body)
     match _text(fields, "status"):
         case "welcome":
-            return Welcome(*_common_fields(fields), _project(fields))
+            token = _token(fields, "descriptors") if "descriptors" in fields else None
+            return Welcome(*_common_fields(fields), _project(fields), token)
         case "refused":
             return Refusal(_text(fields, "code"), _text(fields, "message"))
         case status:
@@ -204,6 +215,13 @@ def _project(fields: dict[str, Any]) -> str | None:
             f"a handshake with a project of {len(project)} characters; at most {MAX_PROJECT_CHARACTERS} are allowed"
         )
     return project
+
+
+def _token(fields: dict[str, Any], key: str) -> str:
+    token = _text(fields, key)
+    if TOKEN.fullmatch(token) is None:
+        raise ProtocolError(f"a handshake whose {key} is not 32 hexadecimal digits: {values.brief(token)}")
+    return token
 
 
 def _text(fields: dict[str, Any], key: str) -> str:

@@ -59,6 +59,11 @@ class Link:
         self.direct: Final = direct_calls(transport, self.session, STALE_AFTER_S)
         self.clear = True
         self.peer_left = False
+        self._buffers: Final = transport.buffers
+        if self._buffers is not None:
+            self._buffers.replies = self.session.replies
+            self.session.buffers = self._buffers
+            self.session.encoder.lend_by(self._buffers)
         self.ended: BridgeError | None = None
         self._outbox: Final[deque[bytes]] = deque()
         # Bound once: two attribute look-ups less in each call.
@@ -74,6 +79,7 @@ class Link:
     def post(self, message: bytes) -> None:
         """Send, or keep for later if there is no room. Raises MessageTooLarge."""
         if len(message) > self._max_message:
+            self.session.encoder.take_back()
             raise MessageTooLarge(f"the message has {len(message)} bytes, max_message is {self._max_message}")
         if self.clear:
             self.clear = False
@@ -225,6 +231,8 @@ class Link:
         self.ended = reason
         streams = self.session.end(reason)
         self._outbox.clear()
+        if self._buffers is not None:
+            self._buffers.end(f"the connection has ended: {reason}")
         self.transport.close(f"the connection has ended: {reason}")
         return streams
 
@@ -233,6 +241,8 @@ class Link:
         reason = "the connection belongs to the parent process; dial one after the fork"
         self.ended = ConnectionClosed(reason)
         self.session.lending.end()
+        if self._buffers is not None:
+            self._buffers.end(reason)
         self.transport.close_in_child(reason)
 
 

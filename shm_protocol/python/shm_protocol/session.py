@@ -11,7 +11,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from . import frames, values
 from .calls import PendingCall, ServedCall
@@ -32,6 +32,9 @@ from .handshake import PROTOCOL_MAJOR, PROTOCOL_MINOR
 from .lending import Lending
 from .nesting import too_deep
 from .references import REFERENCE_PREFIX, RemoteReference
+
+if TYPE_CHECKING:
+    from .transports.transport import SharedBuffers
 
 MAX_OUTSTANDING: Final = 1024
 """Calls outstanding in one connection and direction (PROTOCOL.md section 11)."""
@@ -101,6 +104,8 @@ class Session:
         self._unrelated: Final = unrelated
         self._max_message = max_message
         self._clock = clock
+        self.buffers: SharedBuffers | None = None
+        """Where large buffers are, outside of the messages; None: nowhere."""
         self._related = 0  # requests in the queue that are part of some chain
         self._arriving = 0  # bytes of the message being received
 
@@ -149,6 +154,7 @@ class Session:
                 if lent:
                     self._lent_for[call_id] = lent
                 return call_id, message
+            self.encoder.take_back()
             self.lending.take_back(lent)
 
     def _encode_request(
@@ -373,7 +379,7 @@ class Session:
         frames.read_frame(frame, self)
 
     def _receive_with_references(self, message: bytes | memoryview) -> None:
-        frame = values.decode(message)
+        frame = values.decode(message, self.buffers)
         lending = self.lending
         if type(frame) is not list:
             self.receive_frame(frame, len(message))
@@ -619,6 +625,19 @@ class Session:
     def on_hold(self, ids: list[int]) -> None:
         """The peer keeps these functions of ours beyond their calls. Raises ProtocolError."""
         self.lending.on_hold(ids)
+
+    def on_returned(self, numbers: list[int]) -> None:
+        """The peer has done with buffers of ours. Raises ProtocolError."""
+        self._require_buffers("returned").on_returned(numbers)
+
+    def on_withdrawn(self, numbers: list[int]) -> None:
+        """The peer hands nothing over there any more. Raises ProtocolError."""
+        self._require_buffers("withdrawn").on_withdrawn(numbers)
+
+    def _require_buffers(self, what: str) -> SharedBuffers:
+        if self.buffers is None:
+            raise ProtocolError(f"a {what} on a connection on which no memory is lent")
+        return self.buffers
 
     def _find_request(self, request_id: int, what: str) -> ServedCall | None:
         if not 1 <= request_id <= self._last_peer_id:

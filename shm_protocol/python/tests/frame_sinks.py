@@ -47,6 +47,12 @@ class Encoded:
     def on_hold(self, ids: list[int]) -> None:
         self.messages.append(frames.encode_hold(self.encoder, ids))
 
+    def on_returned(self, numbers: list[int]) -> None:
+        self.messages.append(frames.encode_returned(numbers))
+
+    def on_withdrawn(self, numbers: list[int]) -> None:
+        self.messages.append(frames.encode_withdrawn(numbers))
+
 
 def checked(message: bytes) -> Any:
     """The frame in a message. Raises ProtocolError unless it is one."""

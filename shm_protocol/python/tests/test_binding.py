@@ -214,7 +214,7 @@ METHODS: dict[str, Callable[[Channel], object]] = {
     "fileno": lambda channel: channel.fileno(),
     "max_message": lambda channel: setattr(channel, "max_message", 5),
 }
-HARMLESS = {"close", "close_in_child", "count_call", "interrupt", "kind", "sending"}
+HARMLESS = {"buffers", "close", "close_in_child", "count_call", "interrupt", "kind", "sending"}
 
 
 def test_every_method_is_in_the_list_of_those_tried_after_close() -> None:

@@ -30,7 +30,7 @@ def body(fields: Any) -> bytes:
 def test_a_hello_is_these_bytes() -> None:
     hello = Hello("client", "socket", "me", 9, language="python 3.12.1", library="0.1.0")
     encoded = handshake.encode_hello(hello)
-    assert encoded[:12] == bytes.fromhex("53484d50 0100 0100") + (len(encoded) - 12).to_bytes(4, "little")
+    assert encoded[:12] == bytes.fromhex("53484d50 0100 0200") + (len(encoded) - 12).to_bytes(4, "little")
     assert values.decode(encoded[12:]) == {
         "role": "client",
         "transport": "socket",
@@ -52,7 +52,7 @@ def test_a_hello_is_these_bytes() -> None:
 )
 def test_a_hello_is_read_as_it_was_written(hello: Hello) -> None:
     encoded = handshake.encode_hello(hello)
-    assert handshake.decode_header(encoded[: HEADER.size]) == Header(1, 1, len(encoded) - HEADER.size)
+    assert handshake.decode_header(encoded[: HEADER.size]) == Header(1, 2, len(encoded) - HEADER.size)
     assert handshake.decode_hello(encoded[HEADER.size :]) == hello
 
 
@@ -147,7 +147,7 @@ def test_a_body_past_4096_bytes_is_refused_before_it_is_read() -> None:
 
 
 def test_another_major_version_is_a_mismatch_that_names_both() -> None:
-    with pytest.raises(VersionMismatch, match=r"protocol 2\.3, this side 1\.1"):
+    with pytest.raises(VersionMismatch, match=r"protocol 2\.3, this side 1\.2"):
         handshake.decode_header(HEADER.pack(b"SHMP", 2, 3, 0))
     assert handshake.decode_header(HEADER.pack(b"SHMP", 1, 9, 0)) == Header(1, 9, 0)
 

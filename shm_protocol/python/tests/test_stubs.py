@@ -16,7 +16,7 @@ ALLOWED = SHM_PROTOCOL / "python" / "stubtest.allow"
 
 def test_each_stub_agrees_with_its_module() -> None:
     modules = [f"shm_protocol.{stub.stem}" for stub in PACKAGE.glob("*.pyi")]
-    assert len(modules) == len([*PACKAGE.glob("*.pyx")]) == 3
+    assert len(modules) == len([*PACKAGE.glob("*.pyx")]) == 4
     command = [sys.executable, "-m", "mypy.stubtest", *modules, "--concise", "--ignore-unused-allowlist"]
     command += ["--allowlist", str(ALLOWED), "--mypy-config-file", str(SHM_PROTOCOL.parent / "pyproject.toml")]
     done = subprocess.run(command, cwd=SHM_PROTOCOL.parent, capture_output=True, text=True, timeout=HANG_S, check=False)

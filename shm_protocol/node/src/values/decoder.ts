@@ -11,10 +11,12 @@ import {
   CUT_SHORT,
   DTYPES,
   EXT_ARRAY,
+  EXT_BUFFER,
   EXT_REFERENCE,
   EXT_TIMESTAMP,
   FIRST_SECOND,
   LAST_SECOND,
+  type Lender,
   MAX_DEPTH_RECEIVED,
   MAX_VALUES,
   type NumberArrayConstructor,
@@ -41,6 +43,8 @@ export class Decoder {
   private owned = false;
   /** How many values the message has, as far as its containers have told. */
   private values = 0;
+  /** Where buffers outside of the message are; undefined: nowhere. */
+  lender: Lender | undefined;
 
   /** `resolve`: what references stand for; without it they are given as they stand. */
   constructor(private readonly resolve?: Resolve) {}
@@ -372,6 +376,7 @@ export class Decoder {
     if (type === EXT_TIMESTAMP) return this.timestamp(length);
     if (type === EXT_ARRAY) return this.numbers(length);
     if (type === EXT_REFERENCE) return this.reference(length);
+    if (type === EXT_BUFFER && this.lender !== undefined) return this.lent(length, this.lender);
     throw this.wrong(`an ext of the unknown type ${type < 0x80 ? type : type - 0x100}`);
   }
 
@@ -414,6 +419,39 @@ export class Decoder {
 
   private numbers(length: number): NumberArray | NdArray {
     const at = this.take(length);
+    const { dtype, type, shape, header, elements } = this.arrayHeader(at, length);
+    if (elements * type.BYTES_PER_ELEMENT !== length - header) {
+      throw this.wrong(`an array of shape [${shape.join(", ")}] with ${length - header} bytes of data`);
+    }
+    if (elements === 0 && isTooLarge(shape, type.BYTES_PER_ELEMENT)) {
+      throw this.wrong(`an array of shape [${shape.join(", ")}], whose sizes other than 0 come to more than 2^63 - 1 bytes`);
+    }
+    const data = this.elements(type, dtype, at + header, length - header);
+    return shape.length === 1 ? data : new NdArray(data, shape);
+  }
+
+  private lent(length: number, lender: Lender): NumberArray | Uint8Array | NdArray {
+    const at = this.take(length);
+    const isBytes = length >= 8 && this.view.getUint32(at) === 0 && this.view.getUint32(at + 4) === 0;
+    const array = isBytes ? undefined : this.arrayHeader(at, length);
+    const header = array?.header ?? 8;
+    if (length !== header + 24) throw this.wrong(`a buffer ext of ${length} bytes`);
+    const [number, offset, size] = [this.natural(at + header), this.natural(at + header + 8), this.natural(at + header + 16)];
+    if (array === undefined) return new Uint8Array(lender.borrow(number, offset, size));
+    const { type, shape, elements } = array;
+    if (elements * type.BYTES_PER_ELEMENT !== size) throw this.wrong(`an array of shape [${shape.join(", ")}] with ${size} bytes of data`);
+    const data = new type(lender.borrow(number, offset, size));
+    return shape.length === 1 ? data : new NdArray(data, shape);
+  }
+
+  /** 64 bits, little-endian; what is beyond 2^53 is no number of anything there is. */
+  private natural(at: number): number {
+    const number = this.view.getUint32(at + 4, true) * 0x1_0000_0000 + this.view.getUint32(at, true);
+    if (!Number.isSafeInteger(number)) throw this.wrong("a buffer whose place is beyond 2^53");
+    return number;
+  }
+
+  private arrayHeader(at: number, length: number): ArrayHeader {
     if (length < 4) throw this.wrong(`an array ext of ${length} bytes`);
     const dtype = this.buffer[at] ?? 0;
     const dimensions = this.buffer[at + 1] ?? 0;
@@ -424,19 +462,11 @@ export class Decoder {
     if (length < header) throw this.wrong(`an array ext of ${length} bytes`);
     const shape: number[] = [];
     for (let index = 0; index < dimensions; index++) shape.push(this.view.getUint32(at + 4 + 4 * index, true));
-    const elements = elementsOf(shape);
-    if (elements * type.BYTES_PER_ELEMENT !== length - header) {
-      throw this.wrong(`an array of shape [${shape.join(", ")}] with ${length - header} bytes of data`);
-    }
-    if (elements === 0 && isTooLarge(shape, type.BYTES_PER_ELEMENT)) {
-      throw this.wrong(`an array of shape [${shape.join(", ")}], whose sizes other than 0 come to more than 2^63 - 1 bytes`);
-    }
     for (let index = at + 4 + 4 * dimensions; index < at + header; index++) {
       if (this.buffer[index] !== 0) throw this.wrong("an array whose reserved bytes are not zero");
     }
     if (this.buffer[at + 2] !== 0 || this.buffer[at + 3] !== 0) throw this.wrong("an array whose reserved bytes are not zero");
-    const data = this.elements(type, dtype, at + header, length - header);
-    return dimensions === 1 ? data : new NdArray(data, shape);
+    return { dtype, type, shape, header, elements: elementsOf(shape) };
   }
 
   private elements(type: NumberArrayConstructor, dtype: number, at: number, bytes: number): NumberArray {
@@ -444,6 +474,16 @@ export class Decoder {
     for (let index = 0; index < bytes; index++) few[index] = this.buffer[at + index] ?? 0;
     return (fewOf[dtype] as NumberArray).slice(0, bytes / type.BYTES_PER_ELEMENT);
   }
+}
+
+/** What stands before the elements of an array. */
+interface ArrayHeader {
+  dtype: number;
+  type: NumberArrayConstructor;
+  shape: number[];
+  /** How long it is. */
+  header: number;
+  elements: number;
 }
 
 /** Memory for a few numbers, and that memory as an array of each dtype. */

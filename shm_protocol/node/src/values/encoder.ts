@@ -8,7 +8,19 @@ import { faultOfShape, MAX_ARRAY_DIMENSIONS, NdArray } from "../value_types";
 import { type Holding, Reference, REFERENCE_HEAD_BYTES } from "./reference";
 import { describeObject, describeValue, indexSegment, keySegment, propertySegment, Unencodable } from "./unencodable";
 import { bytesOf, dtypeOf, elementCount, getterOf, isGone, viewName } from "./views";
-import { arrayHeaderBytes, DTYPES, EXT_ARRAY, EXT_REFERENCE, EXT_TIMESTAMP, FIRST_SECOND, LAST_SECOND, MAX_DEPTH_SENT, MAX_VALUES } from "./wire";
+import {
+  arrayHeaderBytes,
+  DTYPES,
+  EXT_ARRAY,
+  EXT_BUFFER,
+  EXT_REFERENCE,
+  EXT_TIMESTAMP,
+  FIRST_SECOND,
+  LAST_SECOND,
+  type Lender,
+  MAX_DEPTH_SENT,
+  MAX_VALUES,
+} from "./wire";
 
 const INITIAL_BYTES = 64 * 1024;
 /** An encoder that grew past this lets go of its buffer after the message. */
@@ -22,6 +34,9 @@ const LARGE_STRING = 0xffff;
 const utf8 = new TextEncoder();
 /** Below this many characters, writing byte by byte is quicker than a native call. */
 const SHORT_STRING = 14;
+
+/** Where a buffer lies: number of the memory, offset in it, bytes; 64 bits each. */
+const PLACE_BYTES = 24;
 
 const TOO_MANY_VALUES = `the message has more than ${MAX_VALUES} values: send numbers as a typed array, or several messages`;
 
@@ -45,10 +60,23 @@ export class Encoder {
   private values = 0;
   /** Who knows what the peer has lent; undefined: nothing of that can be sent. */
   holding: Holding | undefined;
+  private lender: Lender | undefined;
+  /** Bytes of the smallest buffer that the lender takes. */
+  private threshold = Infinity;
 
   constructor() {
     this.buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
     this.view = new DataView(this.buffer.buffer);
+  }
+
+  /** Have large buffers taken out of the messages to come; undefined: none are. */
+  lendBy(lender: Lender | undefined): void {
+    this.lender = lender;
+    this.threshold = lender?.threshold ?? Infinity;
+  }
+
+  get lends(): boolean {
+    return this.lender !== undefined;
   }
 
   /** Start a message of at most `limit` bytes. */
@@ -56,6 +84,7 @@ export class Encoder {
     this.position = 0;
     this.limit = limit;
     this.values = 1;
+    this.lender?.begin();
   }
 
   /** @throws MessageTooLarge where more than the limit is written. */
@@ -245,6 +274,7 @@ export class Encoder {
   private bytes(bytes: Uint8Array): void {
     const length = elementCount(bytes);
     if (length === 0 && isGone(bytes)) throw Unencodable.of("a Uint8Array whose memory is gone");
+    if (length >= this.threshold && this.lend(bytesOf(bytes), 0, [])) return;
     this.reserve(5 + length);
     if (length < 0x100) {
       this.buffer[this.position++] = 0xc4;
@@ -491,15 +521,36 @@ export class Encoder {
   private numbers(data: ArrayBufferView, dtype: number, shape: readonly number[]): void {
     if (isGone(data)) throw Unencodable.of(`a ${viewName(data)} whose memory is gone`);
     const bytes = bytesOf(data);
+    if (bytes.length >= this.threshold && this.lend(bytes, dtype, shape)) return;
     const header = arrayHeaderBytes(shape.length);
     this.extHeader(EXT_ARRAY, header + bytes.length);
+    this.arrayHeaderOf(dtype, shape, header);
+    this.buffer.set(bytes, this.position);
+    this.position += bytes.length;
+  }
+
+  private arrayHeaderOf(dtype: number, shape: readonly number[], header: number): void {
     const at = this.position;
     this.buffer.fill(0, at, at + header);
     this.buffer[at] = dtype;
     this.buffer[at + 1] = shape.length;
     for (let index = 0; index < shape.length; index++) this.view.setUint32(at + 4 + 4 * index, shape[index] as number, true);
-    this.buffer.set(bytes, at + header);
-    this.position = at + header + bytes.length;
+    this.position = at + header;
+  }
+
+  /** Have a buffer taken out of the message, if that can be now. Of bytes the dtype is 0. */
+  private lend(bytes: Uint8Array, dtype: number, shape: readonly number[]): boolean {
+    const place = this.lender?.place(bytes);
+    if (place === undefined) return false;
+    const header = arrayHeaderBytes(shape.length);
+    this.extHeader(EXT_BUFFER, header + PLACE_BYTES);
+    this.arrayHeaderOf(dtype, shape, header);
+    for (const number of [place.number, place.offset, bytes.length]) {
+      this.view.setUint32(this.position, number >>> 0, true);
+      this.view.setUint32(this.position + 4, Math.floor(number / 0x1_0000_0000), true);
+      this.position += 8;
+    }
+    return true;
   }
 
   /** Header of an ext and room for its data. */
@@ -549,6 +600,7 @@ export function acquireEncoder(holding?: Holding): Encoder {
 }
 
 export function releaseEncoder(encoder: Encoder): void {
+  encoder.lendBy(undefined);
   encoder.shrink();
   encoder.holding = undefined;
   sharedEncoder = encoder;

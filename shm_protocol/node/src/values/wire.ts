@@ -17,11 +17,26 @@ export const CUT_SHORT = "it is cut short, or goes on after its value";
 
 export const EXT_ARRAY = 1;
 export const EXT_REFERENCE = 2;
+export const EXT_BUFFER = 3;
 export const EXT_TIMESTAMP = 0xff; // -1
 
 /** Years 1 to 9999, the range of Python's datetime, in seconds since the epoch. */
 export const FIRST_SECOND = -62_135_596_800;
 export const LAST_SECOND = 253_402_300_799;
+
+/** Takes large buffers out of messages and puts them back: buffers.ts. */
+export interface Lender {
+  /** Bytes of the smallest; smaller ones stay in the message. */
+  readonly threshold: number;
+  /** A message is begun. */
+  begin(): void;
+  /** It is not sent. */
+  takeBack(): void;
+  /** Where the buffer is, outside of the message; undefined: it has to go with the message. */
+  place(bytes: Uint8Array): { number: number; offset: number } | undefined;
+  /** The buffer that lies there. @throws ProtocolError */
+  borrow(number: number, offset: number, size: number): ArrayBuffer;
+}
 
 export interface NumberArrayConstructor {
   readonly name: string;

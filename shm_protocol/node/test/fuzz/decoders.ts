@@ -66,6 +66,8 @@ export function frame(data: Uint8Array): Outcome {
       onExpose: (...fields) => { read = ["expose", ...fields]; },
       onRelease: (...fields) => { read = ["release", ...fields]; },
       onHold: (...fields) => { read = ["hold", ...fields]; },
+      onReturned: (...fields) => { read = ["returned", ...fields]; },
+      onWithdrawn: (...fields) => { read = ["withdrawn", ...fields]; },
     };
     readFrame(decoder, sink);
     if (read === undefined) throw new Error("a frame that is neither handed on nor refused");

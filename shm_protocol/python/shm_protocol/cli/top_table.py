@@ -12,6 +12,7 @@ from typing import Final
 
 from .. import project
 from ..config import Settings
+from ..counters import LargeBuffers
 from . import standard_streams
 from .printable import printable
 from .top import Activity, Line, View, Watch
@@ -148,7 +149,20 @@ def _connection(line: Line, view: View, name_width: int, columns: Sequence[Colum
     for label, (language, side) in zip((name, f"   {connection.role}"[:name_width]), sides, strict=True):
         cells = [CALLS.aligned("–")] if side is None else [column.aligned(column.cell(side)) for column in columns]
         shown.append(" ".join((f"{label:{name_width}}", f"{language:{FROM_WIDTH}}", *cells)))
+    buffers = connection.buffers
+    if buffers is not None and (buffers.lent or buffers.borrowed or buffers.path != "memory"):
+        shown.append(f"   large buffers by {_large_buffers(buffers)}")
     return shown
+
+
+def _large_buffers(buffers: LargeBuffers) -> str:
+    """Where they go, and what there is of them, as the acceptor sees it."""
+    if not (buffers.lent or buffers.borrowed):
+        return buffers.path
+    return (
+        f"{buffers.path}: {buffers.lent} sent, {buffers.borrowed} received, {buffers.bytes_lent / 1e6:.1f} MB not "
+        f"returned, {buffers.pool_bytes / 1e6:.1f} MB kept"
+    )
 
 
 def _short(language: str) -> str:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Final
 
 from ..errors import ConnectionClosed, MessageTooLarge, PeerGone, ProtocolError
+from .transport import SharedBuffers
 
 _LENGTH: Final = struct.Struct("<I")
 _READ_BYTES: Final = 256 * 1024
@@ -41,6 +42,7 @@ class SocketTransport:
         self._unsent: tuple[memoryview, list[int]] | None = None  # a message, and what each send has taken of it
         self._ended = False
         self._closed_because: str | None = None
+        self.buffers: SharedBuffers | None = None
         self._counts = dict.fromkeys(("messages_sent", "messages_received", "bytes_sent", "bytes_received"), 0)
 
     @property

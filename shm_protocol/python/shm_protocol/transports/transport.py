@@ -2,7 +2,36 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Protocol
+
+from ..values.wire import Lender
+
+
+class SharedBuffers(Lender, Protocol):
+    """What a connection needs of buffers.py. replies: where messages of the library's own are put, in any thread."""
+
+    replies: deque[bytes]
+
+    def on_returned(self, numbers: list[int], /) -> None:
+        """The peer has done with buffers in this memory of ours. Raises ProtocolError."""
+        ...
+
+    def on_withdrawn(self, numbers: list[int], /) -> None:
+        """The peer uses this memory of its no more. Raises ProtocolError."""
+        ...
+
+    def describe(self) -> str:
+        """Where large buffers go."""
+        ...
+
+    def stats(self) -> dict[str, int]:
+        """Counters since the beginning, and what is lent now."""
+        ...
+
+    def end(self, why: str, /) -> None:
+        """The connection has ended."""
+        ...
 
 
 class MessageTransport(Protocol):
@@ -13,6 +42,8 @@ class MessageTransport(Protocol):
     """
 
     max_message: int
+    buffers: SharedBuffers | None
+    """Where large buffers are, outside of the messages; None: nowhere."""
 
     @property
     def kind(self) -> str: ...

@@ -11,6 +11,7 @@ from ..errors import ProtocolError
 from .ext_types import unpack_ext
 from .wire import (
     CUT_SHORT,
+    EXT_BUFFER,
     EXT_REFERENCE,
     MAX_DEPTH_RECEIVED,
     MAX_VALUES,
@@ -20,6 +21,7 @@ from .wire import (
     TOO_MANY,
     UNSUITABLE_KEY,
     HasReferences,
+    Lender,
     Undecodable,
 )
 
@@ -116,7 +118,7 @@ class Reader:
             length = 1 << head - 0xD4 if head >= 0xD4 else self._length(head - 0xC7)
             body = bytearray(self._take(1 + length))
             code = body.pop(0)
-            if code == EXT_REFERENCE and self._is_plain:
+            if self._is_plain and code in (EXT_REFERENCE, EXT_BUFFER):
                 raise HasReferences
             return unpack_ext(code - 0x100 if code >= 0x80 else code, body)
         if 0xC4 <= head <= 0xC6:
@@ -159,7 +161,7 @@ class Reader:
         return taken
 
 
-def decode(message: bytes | memoryview) -> Any:
+def decode(message: bytes | memoryview, lender: Lender | None = None) -> Any:  # noqa: ARG001  # as the compiled one
     """The one value in `message`. Raises ProtocolError for anything else."""
     return _decode(message, False)
 

@@ -22,6 +22,7 @@ from .wire import (
     PLAIN,
     TOO_MANY_VALUES,
     Ext,
+    Lender,
     Unsendable,
     is_one_of,
 )
@@ -54,6 +55,12 @@ class Encoder:
             return encode(value, names, levels, self.holding)
         finally:
             self.busy = before
+
+    def lend_by(self, lender: Lender) -> None:
+        """Nothing: where nothing is compiled there is no memory to lend."""
+
+    def take_back(self) -> None:
+        """Nothing has been lent."""
 
 
 class _Level:
@@ -152,6 +159,7 @@ def _write_str(out: bytearray, value: str) -> None:
 
 
 def _write_ext(out: bytearray, value: Ext) -> None:
+    value.gather()
     length = len(value.head) + len(value.body)
     if length in (1, 2, 4, 8, 16):
         out.append(0xD4 + length.bit_length() - 1)

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any, Final
 
 from .reference import unpack_reference
-from .wire import EXT_ARRAY, EXT_REFERENCE, EXT_TIMESTAMP, Ext, Undecodable, Unsendable
+from .wire import EXT_ARRAY, EXT_BUFFER, EXT_REFERENCE, EXT_TIMESTAMP, Ext, Lender, Undecodable, Unsendable
 
 MAX_ARRAY_DIMENSIONS: Final = 8
 MAX_ARRAY_BYTES: Final = 2**63 - 1
@@ -21,6 +21,8 @@ ARRAY_DTYPES: Final = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "f
 _ARRAY_CODES: Final = {name: code for code, name in enumerate(ARRAY_DTYPES, start=1)}
 _ITEM_BYTES: Final = {name: int(name.lstrip("uintfloa")) // 8 for name in ARRAY_DTYPES}
 _ARRAY_HEADER: Final = struct.Struct("<BBH")
+_PLACE: Final = struct.Struct("<QQQ")
+"""Where a buffer outside of the message lies: number of the memory, offset in it, bytes."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY: Final = _EPOCH.toordinal()
@@ -136,20 +138,58 @@ def ndarray(value: Any) -> Ext:
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("<"))
     if not array.flags.c_contiguous:
-        array = numpy.ascontiguousarray(array)
+        return Ext(EXT_ARRAY, _header(code, array.shape), scattered=array)
     # Another thread can change the numbers meanwhile, but not how many there are: the view holds on to them.
     body = memoryview(array.reshape(-1).view(numpy.uint8)) if array.size else b""
     return Ext(EXT_ARRAY, _header(code, array.shape), body)
 
 
-def unpack_ext(code: int, data: bytearray) -> object:
-    """The value of an ext, which may keep `data` for its own. Raises Undecodable."""
+def unpack_ext(code: int, data: bytearray, lender: Lender | None = None) -> object:
+    """The value of an ext, which may keep `data` for its own. lender: where buffers outside of the message are.
+
+    Raises Undecodable.
+    """
     if code == EXT_TIMESTAMP:
         return _unpack_timestamp(data)
     if code == EXT_REFERENCE:
         return unpack_reference(data)
+    if code == EXT_BUFFER and lender is not None:
+        return _unpack_buffer(data, lender)
     if code != EXT_ARRAY:
         raise Undecodable(f"an ext of the unknown type {code}")
+    dtype, shape, padded = _unpack_array_header(data)
+    if prod(shape) * _ITEM_BYTES[dtype] != len(data) - padded:
+        raise Undecodable(f"an array of shape {list(shape)} with {len(data) - padded} bytes of data")
+    fault = _fault_of_size(dtype, shape)
+    if fault is not None:
+        raise Undecodable(fault)
+    try:
+        import numpy
+    except ImportError:
+        return NdArray(dtype, shape, bytes(data[padded:]))
+    # Not copied once more, and yet it can be written to.
+    return numpy.ndarray(shape, numpy.dtype(dtype), data, padded)
+
+
+def _unpack_buffer(data: bytearray, lender: Lender) -> object:
+    is_bytes = data[:8] == bytes(8)
+    dtype, shape, padded = ("uint8", (), 8) if is_bytes else _unpack_array_header(data)
+    if len(data) != padded + _PLACE.size:
+        raise Undecodable(f"a buffer ext of {len(data)} bytes")
+    number, offset, size = _PLACE.unpack_from(data, padded)
+    if is_bytes:
+        return lender.take_bytes(number, offset, size)
+    if prod(shape) * _ITEM_BYTES[dtype] != size:
+        raise Undecodable(f"an array of shape {list(shape)} with {size} bytes of data")
+    try:
+        import numpy
+    except ImportError:
+        return NdArray(dtype, shape, lender.take_bytes(number, offset, size))
+    return numpy.ndarray(shape, numpy.dtype(dtype), lender.take_view(number, offset, size))
+
+
+def _unpack_array_header(data: bytearray) -> tuple[str, tuple[int, ...], int]:
+    """The dtype, the shape, and how long the header is."""
     if len(data) < _ARRAY_HEADER.size:
         raise Undecodable(f"an array ext of {len(data)} bytes")
     dtype_code, dimensions, reserved = _ARRAY_HEADER.unpack_from(data)
@@ -164,18 +204,7 @@ def unpack_ext(code: int, data: bytearray) -> object:
     if len(data) < padded:
         raise Undecodable(f"an array ext of {len(data)} bytes")
     dtype = ARRAY_DTYPES[dtype_code - 1]
-    shape = struct.unpack_from(f"<{dimensions}I", data, _ARRAY_HEADER.size)
-    if prod(shape) * _ITEM_BYTES[dtype] != len(data) - padded:
-        raise Undecodable(f"an array of shape {list(shape)} with {len(data) - padded} bytes of data")
-    fault = _fault_of_size(dtype, shape)
-    if fault is not None:
-        raise Undecodable(fault)
-    try:
-        import numpy
-    except ImportError:
-        return NdArray(dtype, shape, bytes(data[padded:]))
-    # Not copied once more, and yet it can be written to.
-    return numpy.ndarray(shape, numpy.dtype(dtype), data, padded)
+    return dtype, struct.unpack_from(f"<{dimensions}I", data, _ARRAY_HEADER.size), padded
 
 
 def _unpack_timestamp(data: bytearray) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from types import NoneType
-from typing import Final
+from typing import Any, Final, Protocol
 
 MAX_DEPTH_SENT: Final = 500
 MAX_DEPTH_RECEIVED: Final = 512
@@ -35,6 +35,7 @@ MAX_BYTES: Final = 2**32 - 1
 
 EXT_ARRAY: Final = 1
 EXT_REFERENCE: Final = 2
+EXT_BUFFER: Final = 3
 EXT_TIMESTAMP: Final = -1
 
 SCALARS: Final = frozenset({NoneType, bool, int, float, str, bytes})
@@ -56,18 +57,62 @@ class Undecodable(ValueError):  # as above
 
 
 class HasReferences(Undecodable):
-    """A message is not as plain as most: it has references, which somebody has to look at."""
+    """A message is not as plain as most: it has references, which somebody has to look at, or buffers outside of it."""
 
 
 class Ext:
-    """An ext to be written: its type, and its bytes in two parts, so that a large second one need not be copied."""
+    """An ext to be written: its type, and its bytes in two parts, so that a large second one need not be copied.
 
-    __slots__ = ("body", "code", "head")
+    scattered: a NumPy array that the second part is to be made of, because its elements do not lie one behind the
+    other; see gather.
+    """
 
-    def __init__(self, code: int, head: bytes, body: bytes | memoryview = b"") -> None:
+    __slots__ = ("body", "code", "head", "scattered")
+
+    def __init__(self, code: int, head: bytes, body: bytes | memoryview = b"", scattered: Any = None) -> None:
         self.code = code
         self.head = head
         self.body = body
+        self.scattered = scattered
+
+    def gather(self) -> None:
+        """Have all bytes in the two parts."""
+        if self.scattered is not None:
+            self.body = memoryview(self.scattered.tobytes())
+            self.scattered = None
+
+
+class Lender(Protocol):
+    """Takes large buffers out of messages and puts them back: buffers.py. threshold: bytes of the smallest."""
+
+    @property
+    def threshold(self) -> int:
+        """Smaller ones stay in the message."""
+        ...
+
+    def begin(self) -> None:
+        """A message is begun."""
+        ...
+
+    def take_back(self) -> None:
+        """It is not sent."""
+        ...
+
+    def place(self, head: bytes, body: Any, /) -> bytes | None:
+        """What stands for the buffer in the message; None: the buffer itself."""
+        ...
+
+    def place_array(self, head: bytes, array: Any, /) -> bytes | None:
+        """The same for an array whose elements are scattered."""
+        ...
+
+    def take_bytes(self, number: int, offset: int, size: int, /) -> bytes:
+        """The buffer that lies there, copied. Raises Undecodable."""
+        ...
+
+    def take_view(self, number: int, offset: int, size: int, /) -> Any:
+        """The same as it lies there: a buffer that can only be read. Raises Undecodable."""
+        ...
 
 
 def is_one_of(kind: type, kinds: Collection[type]) -> bool:
