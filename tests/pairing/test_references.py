@@ -187,6 +187,18 @@ def test_a_callback_that_typescript_holds_is_called_in_a_later_call(client: shm_
     assert of(client).lent == {}
 
 
+def test_a_held_callback_that_is_called_while_its_client_does_nothing_is_refused_at_once(
+    pair: Pair, client: shm_protocol.Client
+) -> None:
+    client.call("functions.hold", lambda: "never")
+    with pair.connect() as other:
+        told = other.call("functions.callKept")
+    assert told.startswith("Busy: ")
+    assert "which serves calls only while a call of its own waits" in told
+    assert client.call("functions.callKept") == "never"
+    client.call("functions.release")
+
+
 def test_what_goes_back_to_its_owner_is_the_very_thing(client: shm_protocol.Client) -> None:
     def own() -> None:
         """Of this side."""

@@ -96,6 +96,7 @@ export class Connection implements Watched, Output, TransportHandler {
       output: this,
       calls: this.serving,
       peer: hello.name,
+      peerAttends: hello.attends !== false,
       peerMinor: options.minor,
       maxMessage: options.maxMessage,
       now,

@@ -34,6 +34,8 @@ export interface Hello {
   segment?: string;
   /** How many functions it is about to name; who does not say names none. */
   exposes?: number;
+  /** False for a client that looks for calls only while one of its own waits. */
+  attends?: boolean;
   /** The folder of its project, for people. */
   project?: string;
 }
@@ -75,6 +77,7 @@ export function encodeHello(hello: Hello): Buffer {
     max_message: hello.maxMessage,
     ...(hello.segment === undefined ? {} : { segment: hello.segment }),
     ...(hello.exposes === undefined ? {} : { exposes: hello.exposes }),
+    ...(hello.attends === undefined ? {} : { attends: hello.attends }),
     ...(hello.project === undefined ? {} : { project: hello.project }),
   });
 }
@@ -130,6 +133,11 @@ export function decodeHello(bytes: Buffer): { hello: Hello; minor: number; bytes
       throw new ProtocolError(`a hello whose exposes is not an integer from 0 to ${MAX_EXPOSED}`);
     }
     hello.exposes = exposes;
+  }
+  const attends = body.get("attends");
+  if (attends !== undefined) {
+    if (typeof attends !== "boolean") throw new ProtocolError("a hello whose attends is not true or false");
+    hello.attends = attends;
   }
   return { hello, minor: packet.minor, bytes: packet.bytes };
 }

@@ -86,6 +86,8 @@ export interface SessionOptions {
   peer: string;
   /** The minor version of the protocol that the peer speaks. */
   peerMinor: number;
+  /** Whether the peer looks for calls at any time; else only while a call of its own waits. Default: true. */
+  peerAttends?: boolean;
   /** The largest message both sides take, in bytes. */
   maxMessage: number;
   /** A monotonic clock in milliseconds. */
@@ -124,6 +126,7 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
   private readonly calls: CallTaker;
   private readonly peer: string;
   private readonly peerMinor: number;
+  private readonly peerAttends: boolean;
   private readonly maxMessage: number;
   /** What each side has of the other's. */
   readonly lending: Lending;
@@ -160,6 +163,7 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
     this.calls = options.calls;
     this.peer = options.peer;
     this.peerMinor = options.peerMinor;
+    this.peerAttends = options.peerAttends ?? true;
     this.maxMessage = options.maxMessage;
     this.now = options.now;
     this.onWaiting = options.onWaiting;
@@ -356,6 +360,10 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
 
   private howFor(method: string, options: ReferenceCallOptions, defaultTimeoutMs: number): SessionCallOptions {
     const madeIn = callBeingServed();
+    if (!this.peerAttends && this.ended === undefined && this.kept.size === 0 && madeIn?.nearest(this) === undefined) {
+      // Nobody would see it before the peer makes another call.
+      throw new Busy(`${method}: ${this.peer} is a client, which serves calls only while a call of its own waits that they belong to`);
+    }
     const { meta, timeoutMs } = makeMeta(madeIn, this, method, options, defaultTimeoutMs);
     return { timeoutMs, signal: options.signal, madeIn, meta };
   }

@@ -81,18 +81,26 @@ def dial(
     name or a timeout that cannot be, TypeError for one of another type.
     """
     kind = functools.partial(Connection, serve_unrelated=serve_unrelated)
-    return dial_as(kind, settings, role=role, exposed=exposed, name=name, timeout=timeout)
+    attends = False if role == "client" else None
+    return dial_as(kind, settings, role=role, exposed=exposed, name=name, timeout=timeout, attends=attends)
 
 
 def dial_as(
-    kind: Callable[..., Made], settings: Settings, *, role: Role, exposed: Exposed, name: str | None, timeout: float
+    kind: Callable[..., Made],
+    settings: Settings,
+    *,
+    role: Role,
+    exposed: Exposed,
+    name: str | None,
+    timeout: float,
+    attends: bool | None = None,
 ) -> Made:
-    """The same as dial, for a connection of another class."""
+    """The same as dial, for a connection of another class. attends: see Hello."""
     told_name, seconds = checked_options(name, timeout)
     deadline = time.monotonic() + seconds
     own_project = projects.project_folder()
     # What is exposed by another thread meanwhile is named as well, in addition.
-    attempt = _Attempt(settings, role, told_name, deadline, len(exposed.functions), own_project)
+    attempt = _Attempt(settings, role, told_name, deadline, len(exposed.functions), own_project, attends)
     try:
         transport, peer = _connect(attempt, settings)
     except _Refused as refused:
@@ -263,8 +271,16 @@ class _Attempt:
     """One dial, which may take two sockets: an acceptor closes after a refusal."""
 
     def __init__(
-        self, settings: Settings, role: Role, name: str, deadline: float, exposes: int, project: str | None
+        self,
+        settings: Settings,
+        role: Role,
+        name: str,
+        deadline: float,
+        exposes: int,
+        project: str | None,
+        attends: bool | None,
     ) -> None:
+        self._attends = attends
         self._exposes = exposes
         self._project = project
         self._settings = settings
@@ -352,6 +368,7 @@ class _Attempt:
             segment=segment,
             exposes=self._exposes,
             project=self._project,
+            attends=self._attends,
         )
         try:
             header, answer = exchange(dialed, hello, self._deadline)

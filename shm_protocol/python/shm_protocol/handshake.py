@@ -60,7 +60,8 @@ class Hello:
     """What a dialer says of itself.
 
     segment: the name of its shared memory, with the shm transport only. exposes: how many functions it is about to
-    name; None: it names none. project: the folder of its project, for people.
+    name; None: it names none. project: the folder of its project, for people. attends: False for a client that looks
+    for calls only while one of its own waits; None: it may be called at any time, or does not say.
     """
 
     role: Role
@@ -72,6 +73,7 @@ class Hello:
     segment: str | None = None
     exposes: int | None = None
     project: str | None = None
+    attends: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,9 @@ def decode_hello(body: bytes) -> Hello:
     segment = fields.get("segment") if transport == "shm" else None
     if transport == "shm" and (type(segment) is not str or SEGMENT_NAME.fullmatch(segment) is None):
         raise ProtocolError(f"a hello with a segment {values.brief(segment)} that is not the name of a segment")
-    return Hello(role, transport, *_common_fields(fields), segment, _exposes(fields), _project(fields))
+    return Hello(
+        role, transport, *_common_fields(fields), segment, _exposes(fields), _project(fields), _attends(fields)
+    )
 
 
 def decode_answer(body: bytes) -> Welcome | Refusal:
@@ -204,6 +208,13 @@ def _exposes(fields: dict[str, Any]) -> int | None:
     if type(exposes) is not int or not 0 <= exposes <= MAX_EXPOSED:
         raise ProtocolError(f"a hello whose exposes is not an integer from 0 to {MAX_EXPOSED}: {values.brief(exposes)}")
     return exposes if "exposes" in fields else None
+
+
+def _attends(fields: dict[str, Any]) -> bool | None:
+    attends = fields.get("attends")
+    if "attends" in fields and type(attends) is not bool:
+        raise ProtocolError(f"a hello whose attends is not true or false: {values.brief(attends)}")
+    return attends
 
 
 def _project(fields: dict[str, Any]) -> str | None:

@@ -48,6 +48,7 @@ def test_a_hello_is_these_bytes() -> None:
         Hello("worker", "shm", "x" * 128, 2**32 - 1, segment=SEGMENT),
         Hello("worker", "socket", "\U0001f600" * 128, 1, exposes=65536, project="\U0001f600" * 256),
         Hello("worker", "socket", "me", 1, exposes=0, project=""),
+        Hello("client", "socket", "me", 1, attends=False),
     ],
 )
 def test_a_hello_is_read_as_it_was_written(hello: Hello) -> None:
