@@ -6,17 +6,16 @@ import inspect
 from collections.abc import Sequence
 from typing import Final
 
-from .description import Class, Constant, Enumeration, Function, Instance, Module, Named, Overload, Parameter, Record
+from .description import Constant, Enumeration, Function, Instance, Module, Named, Overload, Parameter, Record
 from .names import for_python, quoted
 from .python_types import PythonTypes
 
 INDENT: Final = "    "
-LIBRARY: Final = "shm_protocol"
 
 
 def written(module: Module) -> tuple[str, list[str]]:
     """The text of the stub file, without a first line that says where it comes from; and which types are not known,
-    each as it stands in the source.
+    each as it stands in the source. Classes are left out, because Python cannot import them.
     """
     writer = _Writer(module)
     return writer.text(), list(dict.fromkeys(writer.types.unknown))
@@ -30,7 +29,6 @@ class _Writer:
     def text(self) -> str:
         module = self._module
         parts = [self._named(named) for named in module["types"]]
-        parts += [self._class(one) for one in module["classes"]]
         parts += [self._constant(constant) for constant in module["constants"]]
         parts += [self._instance(instance) for instance in module["instances"]]
         parts += [self._function(function, "") for function in module["functions"]]
@@ -77,19 +75,11 @@ class _Writer:
         head = f"class {for_python(named['name'])}({self.types.imported('enum', base)}):\n"
         return head + (_docstring(named["doc"], INDENT) + members or f"{INDENT}pass\n")
 
-    def _class(self, one: Class) -> str:
-        head = f"class {for_python(one['name'])}({self.types.imported(LIBRARY, 'Handle')}):\n"
-        body = _docstring(one["doc"], INDENT)
-        if one["init"] is not None:
-            body += f"{INDENT}def __init__({self._parameters(one['init'], 'self')}) -> None: ...\n"
-        static = "".join(self._function(function, INDENT, is_static=True) for function in one["static"])
-        return head + (body + self._methods(one["methods"]) + static or f"{INDENT}pass\n")
-
     def _methods(self, methods: Sequence[Function]) -> str:
         return "".join(self._function(method, INDENT, "self") for method in methods)
 
     def _instance(self, instance: Instance) -> str:
-        # Not its class: that is of handles, which can be closed.
+        # Its class is not there to be named.
         name = f"_Of_{for_python(instance['name'])}"
         body = _docstring(instance["doc"], INDENT) + self._methods(instance["methods"]) or f"{INDENT}pass\n"
         final = self.types.imported("typing", "Final")
@@ -107,17 +97,16 @@ class _Writer:
             told = f"{name}: {final}[{self.types.result(constant['type'])}]\n"
         return told + _docstring(constant["doc"], "")
 
-    def _function(self, function: Function, indent: str, first: str = "", *, is_static: bool = False) -> str:
+    def _function(self, function: Function, indent: str, first: str = "") -> str:
         name = for_python(function["name"])
         overloads = function["overloads"]
-        decorators = f"{indent}@{self.types.built_in('staticmethod')}\n" if is_static else ""
         told = ""
         for place, overload in enumerate(overloads):
             if len(overloads) > 1:
                 told += f"{indent}@{self.types.imported('typing', 'overload')}\n"
             signature = f"({self._parameters(overload, first)}) -> {self.types.result(overload['result'])}"
             doc = _docstring(function["doc"], indent + INDENT) if place == 0 else ""
-            told += f"{decorators}{indent}def {name}{signature}:" + (f"\n{doc}" if doc else " ...\n")
+            told += f"{indent}def {name}{signature}:" + (f"\n{doc}" if doc else " ...\n")
         return told
 
     def _parameters(self, overload: Overload, first: str) -> str:
