@@ -19,7 +19,7 @@ import services
 import shm_protocol
 import typescript_project
 from running import until
-from shm_protocol import PeerGone, PeerUnavailable, RemoteError, load
+from shm_protocol import PeerGone, PeerUnavailable, Released, RemoteError, load
 from typescript_project import HANG_S, ROOT, run
 
 
@@ -96,6 +96,22 @@ def test_constants_enums_types_objects_and_names_that_python_cannot_have(utils: 
     assert not hasattr(utils.counter, "of")
     assert repr(utils.counter) == "<TypeScript object counter of utils>"
     assert {"double", "lambda_", "Colour", "counter"} <= set(utils.__all__)
+
+
+def test_a_class_makes_objects_that_stay_in_typescript(utils: Any) -> None:
+    with utils.Store(key="a", value=5) as store:
+        assert isinstance(store, utils.Store)
+        assert isinstance(store, shm_protocol.Handle)
+        assert (store.get("a"), store.get("b")) == (5, None)
+        assert isinstance(store.put("b", value=2), utils.Store)
+        assert (list(store.keys()), utils.size(store)) == (["a", "b"], 2)
+    with pytest.raises(Released):
+        store.get("a")
+    assert utils.Store.of("x", 1).get("x") == 1
+    assert utils.opened(False) is None
+    assert list(utils.opened(True).keys()) == []
+    with pytest.raises(TypeError, match="Store.. got an unexpected keyword argument 'colour'"):
+        utils.Store(colour=1)
 
 
 def test_a_name_that_is_not_there_is_told_with_what_there_is(utils: Any) -> None:
@@ -193,9 +209,11 @@ def test_without_a_compiler_the_names_are_those_that_the_module_says(tmp_path: P
     file.write_text(
         "export const add = (a, b) => a + b;\nexport function* count() { yield 1; yield 2 }\n"
         "export const all = (...args) => args;\nexport const LIMIT = 3;\n"
+        "export class Store { get(key) { return key } }\n"
     )
     plain: Any = load(file)
     assert (plain.add(1, 2), list(plain.count()), plain.all(1, x=2)) == (3, [1, 2], [1, {"x": 2}])
+    assert plain.Store().get("k") == "k"
     with pytest.raises(AttributeError, match="npm install --save-dev typescript"):
         _ = plain.LIMIT
 

@@ -35,6 +35,16 @@ export function middle(a: string, b?: string, c?: { d: number }): string { retur
 export function fail(why: string): never { throw new RangeError(why) }
 export function lambda(from: string): string { return from }
 export const counter = { next, of: "an object" };
+export class Store {
+  private readonly items = new Map<string, number>();
+  static of(key: string, value: number): Store { return new Store({ key, value }); }
+  constructor(first?: { key: string; value: number }) { if (first) this.items.set(first.key, first.value) }
+  put(key: string, { value = 1 }: { value?: number } = {}): Store { this.items.set(key, value); return this }
+  get(key: string): number | undefined { return this.items.get(key) }
+  *keys(): Generator<string> { yield* this.items.keys() }
+}
+export function opened(isOpen: boolean): Store | null { return isOpen ? new Store() : null }
+export function size(store: Store): number { return [...store.keys()].length }
 export const pid = (): number => process.pid;
 export function say(what: string): void { console.log(what); console.error(`error: ${what}`) }
 export function end(code: number): void {

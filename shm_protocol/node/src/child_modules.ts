@@ -11,7 +11,7 @@ import { manifestOf } from "./manifest";
 /** An export, as a module says itself: for a program that has no description of it. */
 export interface Export {
   name: string;
-  kind: "function" | "stream" | "object" | "value";
+  kind: "function" | "stream" | "class" | "object" | "value";
   /** Of an object. */
   methods: string[];
 }
@@ -96,6 +96,7 @@ function methodsOf(key: string, value: object): string[] {
   }
 }
 
-function kindOf(exported: unknown): "stream" | "function" {
+function kindOf(exported: unknown): "stream" | "class" | "function" {
+  if (typeof exported === "function" && /^class\b/.test(Function.prototype.toString.call(exported))) return "class";
   return types.isGeneratorFunction(exported) ? "stream" : "function";
 }

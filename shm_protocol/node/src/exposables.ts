@@ -59,7 +59,7 @@ export function functionsOf(key: string, exposable: unknown): [string, Entry][] 
 }
 
 /**
- * The methods of a module's objects: of those that are written as they are, and of instances of classes that it exports.
+ * A module's classes, and the methods of its objects: of those that are written as they are, and of instances of classes that it exports.
  * What else is in a module, such as a connection to a database, is not meant.
  */
 function membersOf(key: string, exported: [string, unknown][]): [string, Entry][] {
@@ -67,6 +67,7 @@ function membersOf(key: string, exported: [string, unknown][]): [string, Entry][
   const plain: unknown[] = [Object.prototype, null];
   const members: [string, Entry][] = [];
   for (const [name, value] of exported) {
+    if (typeof value === "function" && isClass(value) && !name.startsWith("_")) members.push(...classOf(`${key}.${name}`, value));
     if (typeof value !== "object" || value === null || name.startsWith("_") || types.isProxy(value)) continue;
     const prototype: unknown = Object.getPrototypeOf(value);
     if (!plain.includes(prototype) && !classes.includes(prototype)) continue;
@@ -76,6 +77,18 @@ function membersOf(key: string, exported: [string, unknown][]): [string, Entry][
     }
   }
   return members;
+}
+
+/** A class's constructor, and its static methods; of errors there is none, because they are thrown and not kept. */
+function classOf(key: string, of: object): [string, Entry][] {
+  if (types.isProxy(of) || (of as { prototype: unknown }).prototype instanceof Error) return [];
+  const construct = (...args: never[]): unknown => Reflect.construct(of as new (...args: never[]) => unknown, args);
+  const found: [string, Entry][] = [[key, { run: construct, self: undefined }]];
+  for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(of)) as [string, { value?: unknown }][]) {
+    if (typeof value !== "function" || name.startsWith("_") || isClass(value)) continue;
+    found.push([`${key}.${name}`, { run: value as ExposedFunction, self: of }]);
+  }
+  return found;
 }
 
 /** What is nearest under each name, from the object up its classes but the built-in ones, without running a getter. */

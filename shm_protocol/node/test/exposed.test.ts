@@ -45,8 +45,11 @@ class Model extends Base {
 }
 
 suite("what is exposed", () => {
-  test("of a module, its functions, and the methods of its objects: no private ones, no classes, no constants", () => {
-    assert.deepEqual(names({ sample }), ["sample.double", "sample.later", "sample.nested.inner", "sample.thing.twice"]);
+  test("of a module, its functions, its classes and the methods of its objects: no private ones, no constants", () => {
+    const expected = ["Thing", "Thing.make", "double", "later", "nested.inner", "thing.twice"];
+    assert.deepEqual(names({ sample }), expected.map((name) => `sample.${name}`));
+    assert.ok(call({ sample }, "sample.Thing") instanceof sample.Thing);
+    assert.ok(call({ sample }, "sample.Thing.make") instanceof sample.Thing);
     assert.equal(call({ sample }, "sample.double", 4), 8);
     assert.equal(call({ sample }, "sample.nested.inner"), 1);
     assert.equal(call({ sample }, "sample.thing.twice"), 2);

@@ -13,6 +13,10 @@ export function _private(): number {
 export class Thing {
   readonly x = 1;
 
+  static make(): Thing {
+    return new this();
+  }
+
   twice(): number {
     return 2 * this.x;
   }

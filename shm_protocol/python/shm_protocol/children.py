@@ -38,7 +38,8 @@ _READ_BYTES: Final = 64 * 1024
 
 
 class Export(NamedTuple):
-    """What a module exports, as the module that runs says. kind: "function", "stream", "object" or "value".
+    """What a module exports, as the module that runs says. kind: "function", "stream", "class", "object" or
+    "value".
     methods: of an object.
     """
 

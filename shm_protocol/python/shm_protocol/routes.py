@@ -13,6 +13,7 @@ from . import forks
 from .children import Export, NodeChild, load_in_child
 from .client import Client, ClientStream
 from .errors import PeerGone, PeerUnavailable, UnknownMethod
+from .options import DEFAULT_TIMEOUT_S
 from .sources import find_served
 from .streams import Stream
 
@@ -48,16 +49,21 @@ class Route:
         self._in_child: Final = in_child
         self._was_served = False
         self.options: Final = options
+        self._timeout: Final[float | None] = options.get("timeout", DEFAULT_TIMEOUT_S)
         self._fresh = fresh
         self.place: Place | None = None
         self._finding = threading.Lock()
         forks.register(self)
 
-    def call(self, name: str, args: Sequence[object]) -> Any:
-        """What the function gives. Raises what Client.call does, and PeerUnavailable where the file cannot be run."""
+    def call(self, name: str, args: Sequence[object], *, handles: bool = False) -> Any:
+        """What the function gives. handles: it may be an object that stays there. Raises what Client.call does, and
+        PeerUnavailable where the file cannot be run.
+        """
         while True:
             place = self.place or self.find()
             try:
+                if handles:
+                    return place.client.call_with(f"{place.key}.{name}", args, self._timeout, None, handles=True)
                 return place.client.call(f"{place.key}.{name}", *args, **self.options)
             except (PeerUnavailable, UnknownMethod) as error:
                 # Where it had ended before, nothing has been sent.

@@ -11,9 +11,10 @@ from typing import Any, Final, NamedTuple, Protocol, TypedDict
 
 from .arguments import Arguments
 from .children import Export
-from .described.description import Enumeration, Function, Module, Named, Overload, Type
+from .described.description import Class, Enumeration, Function, Module, Named, Overload, Type
 from .described.names import for_python
 from .described.python_types import PythonTypes
+from .references import Handle, Method
 
 _CALLED: Final = "__shm_called__"
 
@@ -21,8 +22,8 @@ _CALLED: Final = "__shm_called__"
 class Caller(Protocol):
     """Who makes the calls."""
 
-    def call(self, name: str, args: Sequence[object]) -> Any:
-        """A call, and what it gives."""
+    def call(self, name: str, args: Sequence[object], *, handles: bool = False) -> Any:
+        """A call, and what it gives. handles: it may be a Handle."""
 
     def stream(self, name: str, args: Sequence[object]) -> Any:
         """A call of what gives an iterator."""
@@ -102,7 +103,17 @@ def of_exports(file: Path, exports: Sequence[Export]) -> Module:
         "sha256": "",
         "doc": None,
         "functions": [function(one.name, one.kind) for one in exports if one.kind in ("function", "stream")],
-        "classes": [],
+        "classes": [
+            {
+                "name": one.name,
+                "doc": None,
+                "init": function(one.name, "function")["overloads"][0],
+                "methods": [],
+                "static": [],
+            }
+            for one in exports
+            if one.kind == "class"
+        ],
         "instances": [
             {
                 "name": one.name,
@@ -132,17 +143,36 @@ def _is_from_import(frame: Any) -> bool:
     return bool(frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"])
 
 
+def _terms(of: Type) -> list[Type]:
+    return of["options"] if of["kind"] == "union" else [of]
+
+
+def _kind_of(described: Function) -> str:
+    """What it gives: a "stream", maybe a "handle", or a "value"."""
+    kinds = {term["kind"] for overload in described["overloads"] for term in _terms(overload["result"])}
+    return "stream" if "iterator" in kinds else "handle" if "handle" in kinds else "value"
+
+
+def _gives(init: Overload) -> Overload:
+    """A constructor gives an object, whatever the description says."""
+    result: Type = init["result"] if init["result"]["kind"] == "handle" else {"kind": "handle", "name": ""}
+    return {"params": init["params"], "result": result}
+
+
 class _Maker:
     def __init__(self, name: str, described: Module, caller: Caller) -> None:
         self._name: Final = name
         self._described: Final = described
         self._caller: Final = caller
         self._types: Final = PythonTypes(described)
+        self._classes: Final[dict[str, type[Handle]]] = {}
 
     def made(self) -> dict[str, object]:
         described = self._described
         found: dict[str, object] = {for_python(one["name"]): self._type(one) for one in described["types"]}
         found |= {for_python(one["name"]): one["value"] for one in described["constants"]}
+        self._classes.update({one["name"]: self._class(one) for one in described["classes"]})
+        found |= {for_python(name): made for name, made in self._classes.items()}
         for instance in described["instances"]:
             thing = TypeScriptObject(instance["name"], self._name, instance["doc"])
             for method in instance["methods"]:
@@ -151,25 +181,79 @@ class _Maker:
         return found | {for_python(one["name"]): self._function(one, "") for one in described["functions"]}
 
     def _function(self, described: Function, owner: str) -> Callable[..., Any]:
-        name, full_name = for_python(described["name"]), owner + described["name"]
+        full_name = owner + described["name"]
         arguments = Arguments(described)
-        of = arguments.of
-        is_stream = any(one["result"]["kind"] == "iterator" for one in described["overloads"])
-        make = self._caller.stream if is_stream else self._caller.call
+        of, caller = arguments.of, self._caller
+        kind = _kind_of(described)
+        if kind == "stream":
 
-        def stub(*args: Any, **kwargs: Any) -> Any:
-            return make(full_name, of(args, kwargs))
+            def stub(*args: Any, **kwargs: Any) -> Any:
+                return caller.stream(full_name, of(args, kwargs))
+        elif kind == "handle":
 
+            def stub(*args: Any, **kwargs: Any) -> Any:
+                return self._as_object(caller.call(full_name, of(args, kwargs), handles=True), described)
+        else:
+
+            def stub(*args: Any, **kwargs: Any) -> Any:
+                return caller.call(full_name, of(args, kwargs))
+
+        if kind != "handle":
+            vars(stub)[_CALLED] = Called(caller, full_name, arguments, kind == "stream")
+        return self._dressed(stub, described, owner, arguments)
+
+    def _class(self, described: Class) -> type[Handle]:
+        """A class whose objects stay where they are. One that cannot be made there is for what functions give."""
+        owner = f"{described['name']}."
+        namespace: dict[str, Any] = {"__slots__": (), "__doc__": described["doc"], "__module__": self._name}
+        for static in described["static"]:
+            namespace[for_python(static["name"])] = staticmethod(self._function(static, owner))
+        for method in described["methods"]:
+            namespace[for_python(method["name"])] = self._method(method, owner)
+        init = described["init"]
+        if init is not None:
+            make = self._function(
+                {"name": described["name"], "doc": None, "async": False, "overloads": [_gives(init)]}, ""
+            )
+            namespace["__new__"] = lambda _, *args, **kwargs: make(*args, **kwargs)
+        # What is made there is whole.
+        namespace["__init__"] = lambda *_, **__: None
+        return type(for_python(described["name"]), (Handle,), namespace)
+
+    def _method(self, described: Function, owner: str) -> Callable[..., Any]:
+        """Of an object that stays where it is: it is called by what stands for that."""
+        name, arguments, kind = described["name"], Arguments(described), _kind_of(described)
+
+        def stub(self_: Handle, *args: Any, **kwargs: Any) -> Any:
+            method = Method(self_, name)
+            sent = arguments.of(args, kwargs)
+            return method.stream(*sent) if kind == "stream" else self._as_object(method(*sent), described)
+
+        return self._dressed(stub, described, owner, None)
+
+    def _as_object(self, given: Any, described: Function) -> Any:
+        """Of the class that the description tells."""
+        if type(given) is Handle:
+            terms = [term for overload in described["overloads"] for term in _terms(overload["result"])]
+            for term in terms:
+                if term["kind"] == "handle" and term["name"] in self._classes:
+                    given.__class__ = self._classes[term["name"]]
+                    break
+        return given
+
+    def _dressed(self, stub: Any, described: Function, owner: str, arguments: Arguments | None) -> Callable[..., Any]:
+        name = for_python(described["name"])
         stub.__name__ = name
         stub.__qualname__ = owner + name
         stub.__module__ = self._name
         stub.__doc__ = described["doc"]
-        signature = arguments.signature(self._types)
-        stub.__signature__ = signature  # type: ignore[attr-defined]  # as inspect looks for it
-        vars(stub)[_CALLED] = Called(self._caller, full_name, arguments, is_stream)
-        stub.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
-        stub.__annotations__["return"] = signature.return_annotation
-        return stub
+        if arguments is not None:
+            signature = arguments.signature(self._types)
+            stub.__signature__ = signature
+            stub.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+            stub.__annotations__["return"] = signature.return_annotation
+        made: Callable[..., Any] = stub
+        return made
 
     def _type(self, named: Named) -> object:
         """What an annotation may name; an interface makes a dict, an enum has its members."""
