@@ -5,7 +5,7 @@
  * is either. The constructor is not run, whose arguments nobody knows here and which may do anything.
  */
 
-import { asRemoteError, type BridgeError, ERRORS, RemoteError, RemoteErrorGroup } from "./errors";
+import { asRemoteError, BridgeError, ERRORS, RemoteError, RemoteErrorGroup } from "./errors";
 import { isError, read, typeOf } from "./thrown";
 import type { Value } from "./value_types";
 
@@ -42,7 +42,7 @@ export function registerError(name: string, kind: ErrorClass): void {
   checkName(name);
   const prototype = prototypeOf(kind);
   if (prototype === undefined) throw new TypeError(`registerError: ${name}: ${said(kind)} must be a class of errors, derived from Error`);
-  if (prototype instanceof BridgeErrorBase || prototype instanceof RemoteErrorGroup) {
+  if ([BridgeError, RemoteErrorGroup].some((own) => prototype === own.prototype || prototype instanceof own)) {
     throw new TypeError(`registerError: ${name}: ${said(kind)} has a meaning of its own: derive another class`);
   }
   if (prototype === Error.prototype || prototype === AggregateError.prototype) {
@@ -57,8 +57,6 @@ export function registerError(name: string, kind: ErrorClass): void {
   byName.set(name, { kind, prototype });
   names.set(prototype, name);
 }
-
-const BridgeErrorBase = Object.getPrototypeOf(RemoteError) as typeof BridgeError;
 
 /** The name under which the nearest registered of an error's classes is, else that of its class. */
 export function sentName(error: object): string {

@@ -65,9 +65,7 @@ def register_error(name: str, kind: type[Exception]) -> None:
     if issubclass(kind, (BridgeError, *_ITERATION)):
         raise TypeError(f"register_error: {name}: {_said(kind)} has a meaning of its own: derive another class")
     if issubclass(RemoteErrorGroup, kind):
-        raise TypeError(
-            f"register_error: {name}: {_said(kind)} is what every RemoteError, or group of them, is already"
-        )
+        raise TypeError(f"register_error: {name}: {_said(kind)} is what every RemoteError, or group, is already")
     try:
         made = _Registered(kind, name)
     except Exception as error:
