@@ -24,7 +24,6 @@ class BabyError(AgeError):
 
 
 shm_protocol.register_error("AgeError", AgeError)
-shm_protocol.register_error("ValueError", ValueError)
 
 
 def raise_registered() -> None:
