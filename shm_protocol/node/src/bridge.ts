@@ -15,6 +15,7 @@ import { runOutside } from "./current_call";
 import { type BridgeError, ConnectionClosed, isBridgeError, mergeStacks, PeerGone, PeerUnavailable } from "./errors";
 import type { Exposables, ExposedFunction } from "./exposables";
 import { Exposed } from "./exposed";
+import { checkMethodName } from "./frames";
 import { MAX_NAME_CHARACTERS } from "./handshake";
 import { guardedLogger, type Logger, stderrLogger } from "./log";
 import { makeMeta } from "./nesting";
@@ -350,6 +351,7 @@ export class Bridge extends BridgeEmitter {
   private choose(method: string): Connection {
     const worker = this.attached.next(method);
     if (worker !== undefined) return worker;
+    checkMethodName(method);
     const which = this.workers === 0 ? "no worker" : "no worker that exposes it";
     throw new PeerUnavailable(`${method}: ${which} is attached to ${this.path}`);
   }

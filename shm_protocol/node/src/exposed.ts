@@ -29,6 +29,11 @@ export class Exposed {
     return [...this.functions.keys()].filter((name) => !name.startsWith(BUILT_IN)).sort();
   }
 
+  /** All names, the library's own too, in no order. */
+  everyName(): Iterable<string> {
+    return this.functions.keys();
+  }
+
   /** Expose a function of the library's own. `name` is without the prefix. */
   addBuiltIn(name: string, run: ExposedFunction): void {
     this.functions.set(BUILT_IN + name, { run, self: undefined });

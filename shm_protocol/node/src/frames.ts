@@ -317,6 +317,13 @@ function readError(decoder: Decoder): ErrorMap {
 }
 
 /** May a function be called by this name? */
+/** @throws EncodeError for what can be no name. */
+export function checkMethodName(method: string): void {
+  if (!isMethodName(method)) {
+    throw new EncodeError(`method: a name of ${Buffer.byteLength(method)} bytes: must be 1 to ${MAX_METHOD_BYTES}`);
+  }
+}
+
 export function isMethodName(method: string): boolean {
   // No character takes more than three bytes in UTF-8 per UTF-16 unit, so most names need not be measured.
   return method.length > 0 && (3 * method.length <= MAX_METHOD_BYTES || Buffer.byteLength(method) <= MAX_METHOD_BYTES);
@@ -364,9 +371,7 @@ export function encodeNotification(
 }
 
 function encodeCall(encoder: Encoder, method: string, args: readonly unknown[], meta: Meta | undefined): void {
-  if (!isMethodName(method)) {
-    throw new EncodeError(`method: a name of ${Buffer.byteLength(method)} bytes: must be 1 to ${MAX_METHOD_BYTES}`);
-  }
+  checkMethodName(method);
   try {
     encoder.string(method);
   } catch (error) {

@@ -13,6 +13,7 @@ import type { Exposed } from "./exposed";
 import { hear, hearWithin } from "./heard";
 import { HELD_MS, heldMs } from "./held_loop";
 import type { Logger } from "./log";
+import { didYouMean } from "./near_names";
 import type { CallTaker } from "./session";
 import { discard, isStream, sendItems, Source } from "./streams";
 import type { Value } from "./value_types";
@@ -45,7 +46,7 @@ export class Serving implements CallTaker {
   private onOtherCall(call: ServedCall, args: Value[]): void {
     try {
       const entry = call.session.lent(call.method);
-      if (entry === undefined) throw new UnknownMethod(`${call.method}: nothing of that name is exposed`);
+      if (entry === undefined) throw new UnknownMethod(`${call.method}: nothing of that name is exposed${didYouMean(call.method, this.options.exposed.everyName())}`);
       this.served++;
       call.run(this.serve, call, entry, args);
     } catch (error) {

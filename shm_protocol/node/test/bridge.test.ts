@@ -316,6 +316,7 @@ for (const [name, transport, dialing] of variants) {
         await event;
         assert.equal(bridge.workers, 0);
         await assert.rejects(bridge.call("wait"), PeerUnavailable);
+        await assert.rejects(bridge.call(""), { name: "EncodeError", message: "method: a name of 0 bytes: must be 1 to 256" });
         await dial(path, { transport, ...dialing, expose: { wait: () => "elsewhere" } });
         assert.equal(await bridge.call("wait"), "elsewhere");
       });

@@ -37,6 +37,7 @@ from .exposables import Function, looked_at, methods_of
 from .exposed import ANY_NUMBER, NEEDS_LOOP, Exposed, argument_counts, wrong_count
 from .link import Link
 from .log import log_plainly, log_raised
+from .near_names import did_you_mean
 from .references import REFERENCE_PREFIX, Lent
 from .streams import END
 
@@ -134,7 +135,9 @@ class Serving:
         if built_in is not None:
             return built_in, ANY_NUMBER
         if not method.startswith(REFERENCE_PREFIX):
-            raise UnknownMethod(f"{method}: nothing of that name is exposed")
+            # A copy: others may expose more meanwhile.
+            near = did_you_mean(method, list(self._functions))
+            raise UnknownMethod(f"{method}: nothing of that name is exposed{near}")
         called = request.lent or lending.find(method)
         if called is None:
             raise lending.why_not(method)
