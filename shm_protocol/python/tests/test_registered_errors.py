@@ -8,7 +8,7 @@ import traceback
 from typing import Any
 
 import pytest
-from shm_protocol import BridgeError, PeerGone, RemoteError, RemoteErrorGroup, register_error
+from shm_protocol import BridgeError, PeerGone, RemoteError, RemoteErrorGroup, register_error, registered_errors
 from shm_protocol.error_maps import error_from_map, error_to_map
 
 
@@ -54,13 +54,18 @@ class Slotted(ValueError):
     __slots__ = ("limit",)
 
 
-register_error("test.TooOld", TooOld)
-register_error("test.Plain", Plain)
-register_error("test.Full", Full)
-register_error("test.Both", Both)
-register_error("test.Slotted", Slotted)
-register_error("test.SyntaxError", SyntaxError)
-register_error("test.Unicode", UnicodeDecodeError)
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own classes among them, which other tests of this process raise unregistered."""
+    monkeypatch.setattr(registered_errors, "_by_name", {})
+    monkeypatch.setattr(registered_errors, "_names", {})
+    register_error("test.TooOld", TooOld)
+    register_error("test.Plain", Plain)
+    register_error("test.Full", Full)
+    register_error("test.Both", Both)
+    register_error("test.Slotted", Slotted)
+    register_error("test.SyntaxError", SyntaxError)
+    register_error("test.Unicode", UnicodeDecodeError)
 
 
 def arrived(name: str, **fields: object) -> BridgeError:
