@@ -109,7 +109,7 @@ from typing import Literal, assert_type
 import numpy
 import utils
 from numpy.typing import NDArray
-from utils import Colour, Options, format_number, german, slugify
+from utils import Colour, Formatter, Options, format_number, german, slugify
 
 
 def main() -> None:
@@ -135,6 +135,10 @@ def main() -> None:
     assert_type(utils.sum(1, 2.5), float)
     utils.size(memoryview(b""), datetime.now(UTC))
     assert_type(utils.counted(), dict[str, float])
+    with Formatter("de") as made:
+        assert_type(made.format(1), str)
+    Formatter.of("de").close()
+    assert_type(made.str(), list[str])
     assert_type(german.format(), str)
     at_most: int = utils.MAX
     rate: float = utils.RATE
@@ -162,8 +166,9 @@ utils.scale([1.0])  # both
 utils.joined([1])  # both
 utils.size("text")  # both
 utils.grow()["leafs"]  # both
-utils.Formatter("de")  # both
+utils.Formatter()  # both
 utils.german.close()  # both
+utils.Formatter("de").formatt(1)  # both
 utils.MAX = 3  # mypy
 utils.count_up(3)[0]  # both
 """
@@ -205,8 +210,8 @@ export function counted(words: string[]) { return new Map(words.map((word) => [w
 export class Cart {
   constructor(private readonly owner: string) {}
   add(item: string, count = 1): Item { return { name: `${this.owner} ${item}`, price: count }; }
+  copy(): Cart { return new Cart(this.owner); }
 }
-export const cart = new Cart("me");
 """
 
 RIGHT_SHOP = """\
@@ -228,7 +233,8 @@ shop.smooth(numpy.zeros(3, numpy.float32))
 assert_type(shop.parse("1"), float)
 assert_type(shop.parse(b"1"), str)
 assert_type(shop.counted(["a"]), dict[str, float])
-assert_type(shop.cart.add("x", 2), shop.Item)
+with shop.Cart("me") as cart, cart.copy() as copied:
+    assert_type(copied.add("x"), shop.Item)
 limit: int = shop.LIMIT
 """
 
@@ -239,8 +245,8 @@ shop.find("x", limit="3")  # both
 shop.find("x", limits=3)  # both
 shop.onSale(lambda name: print(name))  # both
 shop.convert(1, "GBP")  # both
-shop.Cart("me")  # both
-shop.cart.add(3)  # both
+shop.Cart()  # both
+shop.Cart("me").add(3)  # both
 shop.nothing()  # both
 """
 

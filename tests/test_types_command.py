@@ -140,12 +140,6 @@ def test_what_cannot_be_told_is_said_in_a_line_each(project: Path) -> None:
     assert done.returncode == 0
     assert [line for line in done.stderr.splitlines() if line.startswith("ml.py: LEVEL is left out: ")]
     assert "ml.py: Foo is not known here, and told as unknown" in done.stderr.splitlines()
-    (project / "utils.ts").write_text("export class Cart { add(item: string): number { return item.length; } }\n")
-    done = run(project, "utils.ts")
-    assert (
-        "utils.ts: Cart is left out: Python can import objects and functions, and no classes"
-        in done.stderr.splitlines()
-    )
 
 
 def test_stubs_run_and_compile_without_a_hook(project: Path) -> None:

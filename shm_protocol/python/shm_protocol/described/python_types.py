@@ -18,7 +18,7 @@ class PythonTypes:
 
     def __init__(self, module: Module) -> None:
         self._taken: Final = frozenset(for_python(name) for name in declared_in(module))
-        self._known: Final = {named["name"] for named in module["types"]}
+        self._known: Final = {named["name"] for named in (*module["types"], *module["classes"])}
         self._values_of_enums: Final[dict[str, LiteralOf]] = {
             named["name"]: {"kind": "literal", "values": [member["value"] for member in named["members"]]}
             for named in module["types"]

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Final
 
-from .description import Constant, Enumeration, Function, Instance, Module, Named, Overload, Parameter, Record
+from .description import Class, Constant, Enumeration, Function, Instance, Module, Named, Overload, Parameter, Record
 from .names import for_python, quoted
 from .python_types import PythonTypes
 
@@ -15,7 +15,7 @@ INDENT: Final = "    "
 
 def written(module: Module) -> tuple[str, list[str]]:
     """The text of the stub file, without a first line that says where it comes from; and which types are not known,
-    each as it stands in the source. Classes are left out, because Python cannot import them.
+    each as it stands in the source.
     """
     writer = _Writer(module)
     return writer.text(), list(dict.fromkeys(writer.types.unknown))
@@ -29,6 +29,7 @@ class _Writer:
     def text(self) -> str:
         module = self._module
         parts = [self._named(named) for named in module["types"]]
+        parts += [self._class(one) for one in module["classes"]]
         parts += [self._constant(constant) for constant in module["constants"]]
         parts += [self._instance(instance) for instance in module["instances"]]
         parts += [self._function(function, "") for function in module["functions"]]
@@ -75,11 +76,24 @@ class _Writer:
         head = f"class {for_python(named['name'])}({self.types.imported('enum', base)}):\n"
         return head + (_docstring(named["doc"], INDENT) + members or f"{INDENT}pass\n")
 
+    def _class(self, one: Class) -> str:
+        # Not as a subclass of Handle, which has any name.
+        body = _docstring(one["doc"], INDENT)
+        if one["init"] is not None:
+            body += f"{INDENT}def __init__({self._parameters(one['init'], 'self')}) -> None: ...\n"
+        # A handle's own is what is called by that name.
+        body += self._methods([method for method in one["methods"] if method["name"] != "close"])
+        body += "".join(self._function(function, INDENT, is_static=True) for function in one["static"])
+        body += f"{INDENT}def close(self) -> None: ...\n"
+        body += f"{INDENT}def __enter__(self) -> {self.types.imported('typing', 'Self')}: ...\n"
+        body += f"{INDENT}def __exit__(self, *error: {self.types.built_in('object')}) -> None: ...\n"
+        return f"class {for_python(one['name'])}:\n{body}"
+
     def _methods(self, methods: Sequence[Function]) -> str:
         return "".join(self._function(method, INDENT, "self") for method in methods)
 
     def _instance(self, instance: Instance) -> str:
-        # Its class is not there to be named.
+        # Not its class: that is of handles, which can be closed.
         name = f"_Of_{for_python(instance['name'])}"
         body = _docstring(instance["doc"], INDENT) + self._methods(instance["methods"]) or f"{INDENT}pass\n"
         final = self.types.imported("typing", "Final")
@@ -97,16 +111,17 @@ class _Writer:
             told = f"{name}: {final}[{self.types.result(constant['type'])}]\n"
         return told + _docstring(constant["doc"], "")
 
-    def _function(self, function: Function, indent: str, first: str = "") -> str:
+    def _function(self, function: Function, indent: str, first: str = "", *, is_static: bool = False) -> str:
         name = for_python(function["name"])
         overloads = function["overloads"]
+        decorators = f"{indent}@{self.types.built_in('staticmethod')}\n" if is_static else ""
         told = ""
         for place, overload in enumerate(overloads):
             if len(overloads) > 1:
                 told += f"{indent}@{self.types.imported('typing', 'overload')}\n"
             signature = f"({self._parameters(overload, first)}) -> {self.types.result(overload['result'])}"
             doc = _docstring(function["doc"], indent + INDENT) if place == 0 else ""
-            told += f"{indent}def {name}{signature}:" + (f"\n{doc}" if doc else " ...\n")
+            told += f"{decorators}{indent}def {name}{signature}:" + (f"\n{doc}" if doc else " ...\n")
         return told
 
     def _parameters(self, overload: Overload, first: str) -> str:
