@@ -476,3 +476,41 @@ console.log(JSON.stringify(result));
     assert given[:3] == [5, "v1", True]
     assert given[3].startswith(f"{project.folder}/missing.py is not there: load takes a path from the current folder")
     assert given[4:] == ["CallTimeout", "TypeError"]
+
+
+TOOLS: Final = ROOT / "release" / "tests" / "tools" / "node_modules"
+NODES: Final = ("node", *(str(TOOLS / f"node-{major}" / "bin" / "node") for major in (22, 24, 26)))
+TOP: Final = 'import { add, Prediction } from "./ml.py";\nconsole.log(await add(2, 3), Prediction);\n'
+INNER: Final = 'import { add } from "./ml.py";\nvoid (async () => { console.log(await add(2, 3), undefined); })();\n'
+TSX: Final = TOOLS / "tsx" / "dist" / "loader.mjs"
+
+RUNNERS: Final[dict[str, tuple[str, str, tuple[str | Path, ...]]]] = {
+    "ECMAScript modules": ("top.mjs", TOP, REGISTER),
+    "CommonJS": (
+        "inner.cjs",
+        INNER.replace("import { add } from", "const { add } = require(").replace(";", ");", 1),
+        (),
+    ),
+    "Node's own TypeScript": ("top.mts", TOP, REGISTER),
+    "Node's own TypeScript, CommonJS or not as the file shows": ("top.ts", TOP, REGISTER),
+    "tsx": ("top.mts", TOP, (*REGISTER, "--import", TSX)),
+    "tsx, CommonJS": ("inner.ts", INNER, (*REGISTER, "--import", TSX)),
+    "ts-node, TypeScript 5": ("inner.ts", INNER, (TS_NODE, "--compiler", str(TOOLS / "typescript-5"))),
+    "ts-node, TypeScript 6": ("inner.ts", INNER, (TS_NODE, "--compiler", str(TOOLS / "typescript-6"))),
+}
+
+
+@pytest.mark.skipif(not (TOOLS / "tsx").exists(), reason="the runners are installed by make test-newest")
+@pytest.mark.parametrize("node", NODES, ids=lambda node: "the machine's" if node == "node" else node.split("/")[-3])
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_whatever_runs_typescript_imports_python(tmp_path: Path, runner: str, node: str) -> None:
+    project = Project(tmp_path)
+    name, source, options = RUNNERS[runner]
+    if runner.startswith("Node's own") and node == "node":
+        pytest.skip("that is Node's since 22.18")
+    if name == "inner.cjs":
+        source = f'require("@shm-polyglot/protocol/register");\n{source}'
+    project.write("tsconfig.json", json.dumps({"ts-node": {"require": [REGISTER[1]]}}))
+    project.write(name, source)
+    out, said = project.run(node, *options, name)
+    assert out == "5 undefined\n", said

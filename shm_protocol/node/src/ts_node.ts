@@ -11,7 +11,7 @@ interface Options {
 
 interface TsNode {
   config?: { options?: Options };
-  ts?: { getEffectiveTypeRoots?: (options: Options, host: object) => string[] | undefined };
+  ts?: { version?: string; getEffectiveTypeRoots?: (options: Options, host: object) => string[] | undefined };
 }
 
 const INSTANCE = Symbol.for("ts-node.register.instance");
@@ -26,8 +26,9 @@ export function acceptInTsNode(): void {
   const options = instance?.config?.options;
   if (options === undefined) return;
   options.allowArbitraryExtensions = true;
-  if (options.types !== undefined) {
-    options.types = [...options.types, join(TYPES, "python")];
+  // From TypeScript 6 on none are taken where nothing is said.
+  if (options.types !== undefined || Number.parseInt(instance?.ts?.version ?? "", 10) >= 6) {
+    options.types = [...(options.types ?? []), join(TYPES, "python")];
     return;
   }
   // Beside those that are taken where nothing is said.
