@@ -246,7 +246,7 @@ result = [
   await told(1, 2, { first: 3, other: 4 }), await told(), await told({ first: undefined }), await told(1, [2]),
   await placed(1, undefined, undefined, undefined), await placed(1, 5, undefined, 6), await add(1, undefined),
 ];
-try { await placed(1, undefined, 7); } catch (error) { result.push(error.name); }
+result.push(await placed(1, undefined, 7).catch(({ name }) => name));
 result.push(await add().catch(({ type, message }) => `${type}: ${message}`));
 """)
     assert given == [

@@ -93,13 +93,15 @@ class Stubs {
     const shape = shapeOf(described.overloads);
     const results = described.overloads.map(({ result }) => result);
     const handles = results.some((result) => this.mayStay(result));
-    return stubOf(described.name, (options, given) => {
+    const sorted = (options: CallOptions, given: readonly unknown[]): [unknown[], CallOptions] => {
       const { args, kwargs } = sort(fullName, shape, given);
-      const how: CallOptions = { ...options };
-      if (kwargs !== undefined) how.kwargs = kwargs;
-      if (shape.isStream) return stream(args, how);
-      if (!handles) return call(args, how);
-      return call(args, { ...how, handles: true }).then((result) => this.dressed(result, results));
+      return [args, kwargs === undefined ? options : { ...options, kwargs }];
+    };
+    if (shape.isStream) return stubOf(described.name, (options, given) => stream(...sorted(options, given)));
+    // Asynchronous: what is wrong with the arguments rejects, as all else does.
+    return stubOf(described.name, async (options, given) => {
+      const [args, how] = sorted(options, given);
+      return handles ? this.dressed(await call(args, { ...how, handles: true }), results) : call(args, how);
     });
   }
 
