@@ -281,6 +281,10 @@ async def main():
         await double()
     except TypeError as error:
         print(error)
+    opened = await aio(utils.opened)(True)
+    await opened.put("a")
+    print(await opened.get("a"), await aio(utils.size)(opened))
+    opened.close()
     task = asyncio.ensure_future(twin.later("a", times=1))
     task.cancel()
     try:
@@ -307,6 +311,7 @@ for wrong in (len, asyncio):
         "[1, 2, 3] 1x 3 1",
         "RangeError: no",
         "double() missing 1 required argument: 'value'",
+        "1 1",
         "cancelled 2",
         "8",
         "aio: <built-in function len> is no function of a TypeScript module, and no such module",

@@ -71,16 +71,16 @@ def _awaitable(function: Any, call: Called, route: Route) -> Any:
         return dress(items, function)
 
     async def one(*args: Any, **kwargs: Any) -> Any:
-        return await _call(route, call.name, call.arguments.of(args, kwargs))
+        return await _call(route, call, call.arguments.of(args, kwargs))
 
     return dress(one, function)
 
 
-async def _call(route: Route, name: str, args: Sequence[object]) -> Any:
+async def _call(route: Route, call: Called, args: Sequence[object]) -> Any:
     while True:
         place, client = await _reach(route)
         try:
-            return await client.call(f"{place.key}.{name}", *args, **route.options)
+            return await client.call_with(f"{place.key}.{call.name}", args, route.timeout, None, handles=call.handles)
         except (PeerUnavailable, UnknownMethod) as error:
             route.forget_if_ended(place, error)
         except PeerGone as error:

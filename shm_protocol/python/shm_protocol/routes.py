@@ -49,7 +49,7 @@ class Route:
         self._in_child: Final = in_child
         self._was_served = False
         self.options: Final = options
-        self._timeout: Final[float | None] = options.get("timeout", DEFAULT_TIMEOUT_S)
+        self.timeout: Final[float | None] = options.get("timeout", DEFAULT_TIMEOUT_S)
         self._fresh = fresh
         self.place: Place | None = None
         self._finding = threading.Lock()
@@ -63,7 +63,7 @@ class Route:
             place = self.place or self.find()
             try:
                 if handles:
-                    return place.client.call_with(f"{place.key}.{name}", args, self._timeout, None, handles=True)
+                    return place.client.call_with(f"{place.key}.{name}", args, self.timeout, None, handles=True)
                 return place.client.call(f"{place.key}.{name}", *args, **self.options)
             except (PeerUnavailable, UnknownMethod) as error:
                 # Where it had ended before, nothing has been sent.

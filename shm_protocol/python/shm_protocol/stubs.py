@@ -17,6 +17,8 @@ from .described.python_types import PythonTypes
 from .references import Handle, Method
 
 _CALLED: Final = "__shm_called__"
+_MAY_STAY: Final = {"any", "callable", "handle", "unknown"}
+"""What may be no value, but an object or a function that stays where it is."""
 
 
 class Caller(Protocol):
@@ -30,12 +32,13 @@ class Caller(Protocol):
 
 
 class Called(NamedTuple):
-    """What a stub calls."""
+    """What a stub calls. handles: what it gives may stay there."""
 
     caller: Caller
     name: str
     arguments: Arguments
     is_stream: bool
+    handles: bool
 
 
 def called(stub: object) -> Called | None:
@@ -150,7 +153,7 @@ def _terms(of: Type) -> list[Type]:
 def _kind_of(described: Function) -> str:
     """What it gives: a "stream", maybe a "handle", or a "value"."""
     kinds = {term["kind"] for overload in described["overloads"] for term in _terms(overload["result"])}
-    return "stream" if "iterator" in kinds else "handle" if "handle" in kinds else "value"
+    return "stream" if "iterator" in kinds else "handle" if kinds & _MAY_STAY else "value"
 
 
 def _gives(init: Overload) -> Overload:
@@ -198,8 +201,7 @@ class _Maker:
             def stub(*args: Any, **kwargs: Any) -> Any:
                 return caller.call(full_name, of(args, kwargs))
 
-        if kind != "handle":
-            vars(stub)[_CALLED] = Called(caller, full_name, arguments, kind == "stream")
+        vars(stub)[_CALLED] = Called(caller, full_name, arguments, kind == "stream", kind == "handle")
         return self._dressed(stub, described, owner, arguments)
 
     def _class(self, described: Class) -> type[Handle]:
