@@ -5,7 +5,7 @@
 
 import { types } from "node:util";
 
-import { EncodeError, ProtocolError, Released, UnknownMethod } from "./errors";
+import { EncodeError, mergeStacks, ProtocolError, Released, UnknownMethod } from "./errors";
 import { type Entry, type ExposedFunction, isClass, methodsOf } from "./exposables";
 import { MAX_REFERENCES } from "./frames";
 import type { Meta } from "./meta";
@@ -244,7 +244,12 @@ export class Lending implements Holding, Borrowing {
 
   async callReference(remote: Remote, member: string, args: readonly unknown[], options: ReferenceCallOptions): Promise<Value> {
     remote.requireUsable(member === "" ? remote.name : `${remote.name}.${member}`);
-    return this.session.callFor(fullName(remote, member), args, options);
+    try {
+      return await this.session.callFor(fullName(remote, member), args, options);
+    } catch (error) {
+      // As Bridge.call: only here it is known who waits for it.
+      throw mergeStacks(error);
+    }
   }
 
   streamReference(remote: Remote, member: string, args: readonly unknown[], options: ReferenceCallOptions): ValueStream {

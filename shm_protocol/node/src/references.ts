@@ -159,18 +159,26 @@ function release(this: object): void {
   remote.borrowing.letGo(remote);
 }
 
+const NODE_INSPECT = Symbol.for("nodejs.util.inspect.custom");
+
 /** What a handle stands in front of. */
 class HandleTarget {
   /** So that `handle.predict === handle.predict`. Not in the Remote, which would keep the handle by them. */
   readonly methods = new Map<string, RemoteMethod>();
+  /** What console.log shows. It looks behind a proxy, and finds it here; `this` is the proxy then. */
+  readonly [NODE_INSPECT]: () => string;
+
+  constructor(remote: Remote) {
+    this[NODE_INSPECT] = () => `Handle of ${remote.name}${remote.isReleased ? ", released" : ""}`;
+  }
 }
 Object.defineProperty(HandleTarget, "name", { value: "Handle" });
 
 /** What the program gets for an object. It must not be kept by anything of the library's. */
 export function makeHandle(remote: Remote): Handle {
-  const target = new HandleTarget();
+  const target = new HandleTarget(remote);
   const handle: Handle = new Proxy(target, {
-    get: (_, key) => member(handle, remote, target, key),
+    get: (_, key) => member(handle, target, key),
     set: (_, key) => { throw new TypeError(`${remote.name}.${String(key)}: the properties of an object on the other side cannot be set`); },
     ownKeys: () => [],
     getOwnPropertyDescriptor: () => undefined,
@@ -186,10 +194,9 @@ export function giveMethod(handle: object, name: string, method: RemoteMethod): 
   targets.get(handle)?.methods.set(name, method);
 }
 
-function member(handle: Handle, remote: Remote, target: HandleTarget, key: string | symbol): unknown {
+function member(handle: Handle, target: HandleTarget, key: string | symbol): unknown {
   if (key === "dispose" || key === Symbol.dispose) return release;
   if (key === Symbol.toStringTag) return "Handle";
-  if (key === NODE_INSPECT) return () => `Handle of ${remote.name}${remote.isReleased ? ", released" : ""}`;
   if (typeof key === "symbol" || key.startsWith("_")) return undefined;
   // Else `await handle`, and a promise that resolves to it, would call it there; likewise JSON.stringify and `${handle}`.
   if (key === "then" || key === "toJSON") return undefined;
@@ -207,8 +214,6 @@ function member(handle: Handle, remote: Remote, target: HandleTarget, key: strin
   return method;
 }
 
-const NODE_INSPECT = Symbol.for("nodejs.util.inspect.custom");
-
 /**
  * Call a method of an object of the other side's, for whoever knows its signature.
  *
@@ -218,7 +223,8 @@ const NODE_INSPECT = Symbol.for("nodejs.util.inspect.custom");
 export async function callMethod(handle: object, name: string, args: readonly unknown[], options: ReferenceCallOptions = {}): Promise<Value> {
   const remote = remotes.get(handle);
   if (remote === undefined) throw new TypeError(`${name}: must be called on a handle`);
-  return remote.borrowing.callReference(remote, name, args, { handles: true, ...options });
+  // Awaited: else whoever calls it is not in the stack of what is thrown.
+  return await remote.borrowing.callReference(remote, name, args, { handles: true, ...options });
 }
 
 /**

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import { inspect } from "node:util";
 
 import { EncodeError, ProtocolError, Released, UnknownMethod } from "../src/errors";
 import * as frames from "../src/frames";
@@ -13,6 +14,9 @@ const HANDLES: SessionCallOptions = { timeoutMs: Infinity, meta: { handles: true
 
 class Model {
   calls = 0;
+  fail(): void {
+    throw new RangeError("too much");
+  }
   predict(text: string): string {
     return `${++this.calls} ${text}`;
   }
@@ -120,6 +124,24 @@ suite("what one side lends to the other", () => {
       async () => { await pair.near.session.call("f.isModel", [{ deep: [handle] }], FOREVER); },
       new EncodeError("f.isModel: args[0].deep[0]: what stands for Model of the peer's, which has been released, cannot be encoded"),
     );
+  });
+
+  test("what a method of it throws has the stack of who called it, above the other side's", async () => {
+    const pair = pairOf();
+    const handle = await settle(pair, pair.near.session.call("f.model", [], HANDLES)) as unknown as Handle<Record<"fail", RemoteMethod>>;
+    const askForTooMuch = async (): Promise<void> => { await handle.fail(); };
+    const error = await settle(pair, askForTooMuch()).catch((thrown: unknown) => thrown as Error);
+    assert.match((error as Error).stack ?? "", /askForTooMuch[^]*--- remote stack ---[^]*RangeError: too much\n *at Model\.fail/);
+  });
+
+  test("a handle is shown as what it is, without asking the other side", async () => {
+    const pair = pairOf();
+    const handle = await settle(pair, pair.near.session.call("f.model", [], HANDLES)) as unknown as Handle;
+    assert.equal(inspect({ handle }), "{ handle: Handle of Model }");
+    handle.dispose();
+    assert.equal(inspect(handle), "Handle of Model, released");
+    await pair.run();
+    assertNothing(pair);
   });
 
   test("an object of functions is lent, and what is a value or refused as one is not", async () => {
