@@ -18,7 +18,7 @@ function crossed(thrown: unknown, limit = 2 ** 26): RemoteError {
   const unexpected = (): never => assert.fail("no error");
   readFrame(decoder, {
     onRequest: unexpected, onResponse: unexpected, onNotification: unexpected, onCancel: unexpected, onItem: unexpected, onCredit: unexpected,
-    onLeave: unexpected, onExpose: unexpected, onRelease: unexpected, onHold: unexpected,
+    onLeave: unexpected, onExpose: unexpected, onRelease: unexpected, onHold: unexpected, onReturned: unexpected, onWithdrawn: unexpected,
     onErrorResponse: (_id, error) => { map = error; },
   });
   assert.ok(map !== undefined);
