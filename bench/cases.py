@@ -58,6 +58,7 @@ OF_SIZE_PEERS: Final = (
     "memcpy",
     "memcpy-here",
     "shm",
+    "shm-shared",
     "shm-socket",
     "uds-msgpack",
     "pythonmonkey",
@@ -76,6 +77,8 @@ def of_size(workload: str, payload_bytes: int) -> Case:
 PY_TO_TS_ONLY: Final[tuple[Direction, ...]] = ("py->ts",)
 
 OF_SIZES: Final = (KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB)
+MOST_BYTES: Final = 64 * MIB
+"""An array alone can be as large: a text would not fit into a message."""
 BYTES: Final = MIB
 """The size of `bytes` that all are asked for."""
 
@@ -92,6 +95,7 @@ CASES: Final[tuple[Case, ...]] = (
     *(of_size("bytes", size) for size in OF_SIZES if size != BYTES),
     *(of_size("string", size) for size in OF_SIZES),
     *(of_size("array", size) for size in OF_SIZES),
+    of_size("array", MOST_BYTES),
     Case("batch", "batch", 100 * PREDICT_BYTES, calls=5_000, seconds=0.07),
     Case("format", "format", 16, calls=5_000, seconds=0.07, directions=PY_TO_TS_ONLY),
     Case("segment", "segment", 83, calls=5_000, seconds=0.07, directions=PY_TO_TS_ONLY),

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from bench.cases import CASES, DIRECTIONS, KIB, MIB, OF_SIZES, Case, Direction
+from bench.cases import CASES, DIRECTIONS, KIB, MIB, MOST_BYTES, OF_SIZES, Case, Direction
 from bench.installed import ROOT, missing
 
 Kind = Literal["floor", "bridge", "out-of-process", "in-process", "reference"]
 
 Host = Literal["python", "node"]
-
-MOST_BYTES: Final = max(OF_SIZES)
 
 DEFAULT_WARMUP_S: Final = 0.3
 
@@ -185,6 +183,19 @@ PEERS: Final[tuple[Peer, ...]] = (
         most_bytes=MOST_BYTES,
     ),
     Peer(
+        "shm-shared",
+        "bridge",
+        "shm_shared",
+        "poll <= 100 us, then park",
+        2,
+        FROM_CALLER,
+        TO_OTHER,
+        pipelines=False,
+        workloads=("array",),
+        most_bytes=MOST_BYTES,
+        note="An array that `shm_protocol.empty()` or `sharedArray()` made, once for all calls.",
+    ),
+    Peer(
         "shm-spin0",
         "bridge",
         "shm",
@@ -214,7 +225,7 @@ PEERS: Final[tuple[Peer, ...]] = (
         FROM_CALLER,
         TO_OTHER,
         environment={"SHM_POLYGLOT_TRANSPORT": "socket"},
-        most_bytes=MOST_BYTES,
+        most_bytes=max(OF_SIZES),
     ),
     # Out of process, otherwise.
     Peer(
