@@ -67,6 +67,7 @@ TARGETS: Final[Sequence[Target]] = (
     Target("core", "segment", _CORE, 4400, "arbitrary bytes as the whole segment"),
     Target("core", "altered", _CORE, 600, "a segment altered between and within the channel's steps"),
     Target("core", "raced", _CORE, 130, "a segment that another thread writes into meanwhile"),
+    Target("core", "descriptors", _CORE, 400, "descriptors of any kind on the second socket"),
     *(Target("python", corpus, _PYTHON, size, about) for corpus, size, about in _DECODERS),
     Target("python", "result", _PYTHON, 2048, "bytes as the answer that a direct call waits for"),
     *(Target("typescript", corpus, _TYPESCRIPT, size, about) for corpus, size, about in _DECODERS),

@@ -18,8 +18,9 @@ int fuzz_unmap(const void *memory);
 void *fuzz_grow(void *memory, size_t bytes);
 void fuzz_before_read(void);
 
-#define mmap(address, bytes, protection, flags, fd, offset) fuzz_map(bytes)
-#define munmap(memory, bytes) fuzz_unmap(memory)
+#define mmap(address, bytes, protection, flags, fd, offset)                                                            \
+    ((void)(protection), (void)(flags), (void)(fd), (void)(offset), fuzz_map(bytes))
+#define munmap(memory, bytes) ((void)(bytes), fuzz_unmap(memory))
 #define realloc(memory, bytes) fuzz_grow(memory, bytes)
 #define memcpy(to, from, bytes) (fuzz_before_read(), memcpy(to, from, bytes))
 /* Reading an _Atomic is a sequentially consistent load: never weaker than what was asked for. */
