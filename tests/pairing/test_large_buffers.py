@@ -94,6 +94,28 @@ def test_arrays_of_any_shape_and_layout_arrive_in_c_order(node: shm_protocol.Cli
     assert node.call("arrays.shape", node.call("arrays.keep", square)) == [256, 256]
 
 
+class Tensor:
+    """An array of another library, known by DLPack alone."""
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self._array = array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self._array.__dlpack_device__()
+
+
+def test_what_speaks_dlpack_is_sent_as_an_array(node: shm_protocol.Client) -> None:
+    for sent in (sample("float32").reshape(-1, 2), np.arange(3)):
+        returned = node.call("functions.echo", Tensor(sent))
+        assert (returned == sent).all()
+        assert returned.dtype == sent.dtype
+    with pytest.raises(shm_protocol.EncodeError, match=r"args\[0\]: looking at it raised AttributeError"):
+        node.call("functions.echo", Tensor(None))  # type: ignore[arg-type]
+
+
 def test_bytes_of_any_kind_arrive_as_bytes_and_as_a_uint8array(node: shm_protocol.Client) -> None:
     data = os.urandom(1024 * 1024)
     for sent in (data, bytearray(data), memoryview(data), memoryview(data)[5:-7]):

@@ -116,6 +116,17 @@ def is_ndarray(kind: type) -> bool:
     return array is not None and issubclass(kind, array)
 
 
+def of_dlpack(value: Any) -> Ext:
+    """The ext of an array of any library that speaks DLPack, such as a tensor of PyTorch. Raises Unsendable, and what the
+    library raises, for memory of a graphics card for example.
+    """
+    try:
+        import numpy
+    except ImportError:
+        raise Unsendable("an array that speaks DLPack can only be encoded where NumPy is installed") from None
+    return ndarray(numpy.from_dlpack(value))
+
+
 def ndarray(value: Any) -> Ext:
     """The ext of a NumPy array. Raises Unsendable."""
     numpy: Any = sys.modules["numpy"]

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ..errors import cut, name_of, text_of
 from ..exits import is_interrupt
-from .ext_types import NdArray, is_ndarray, ndarray, ndarray_of_ours, timestamp
+from .ext_types import NdArray, is_ndarray, ndarray, ndarray_of_ours, of_dlpack, timestamp
 from .reference import Held, Holding, Reference
 from .wire import KEY_TYPES, MAX_VALUES, PLAIN, SCALARS, Unsendable, is_one_of
 
@@ -116,6 +116,8 @@ def _reduced(value: Any, holding: Holding | None) -> Any:
         return member if is_one_of(type(member), PLAIN) else _reduced(member, holding)
     if any("__dataclass_fields__" in _NAMESPACE.__get__(base) for base in _MRO.__get__(kind)):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(kind)}
+    if hasattr(kind, "__dlpack__") and not name.startswith("numpy."):
+        return of_dlpack(value)
     hint = "; send value.item()" if name.startswith("numpy.") and hasattr(kind, "item") else _HINTS.get(name, "")
     raise Unsendable(f"{_described(kind)} cannot be encoded{hint}")
 
