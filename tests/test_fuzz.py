@@ -19,7 +19,7 @@ from fuzz import corpora, decoders
 from fuzz.compare import differences
 from fuzz.engines import CORE, ROOT, compile_codec, compile_typescript
 
-HARNESSES = ("segment", "altered", "raced")
+HARNESSES = ("segment", "altered", "raced", "descriptors")
 
 BROKEN = {
     "a length that is not held against the end of the data": (

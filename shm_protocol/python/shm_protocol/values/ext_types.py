@@ -117,8 +117,8 @@ def is_ndarray(kind: type) -> bool:
 
 
 def of_dlpack(value: Any) -> Ext:
-    """The ext of an array of any library that speaks DLPack, such as a tensor of PyTorch. Raises Unsendable, and what the
-    library raises, for memory of a graphics card for example.
+    """The ext of an array of any library that speaks DLPack, such as a tensor of PyTorch. Raises Unsendable, and what
+    the library raises, for memory of a graphics card for example.
     """
     try:
         import numpy
