@@ -53,6 +53,7 @@ ROOMS_OF_PYTHON = {
     "module_members": "objects and classes of a module: TypeScript exports instances as they are",
     "parent": "as child_watch",
     "serving_asyncio": "see client_asyncio",
+    "serving_traced": "in Node a function of serving's, chosen once a connection",
     "transports/descriptors": "the dialer opens the second socket, the acceptor's addon takes it over in rendezvous",
     "transports/segment_names": "the dialer makes the segment",
     "values/brief": "values in messages; Node has unencodable",

@@ -26,6 +26,7 @@ import { projectFolder } from "./project";
 import { type Accepted, Rendezvous } from "./rendezvous";
 import type { SessionCallOptions } from "./session";
 import type { ValueStream } from "./streams";
+import { type Span, type Tracing, tracingInUse } from "./tracing";
 import type { Value } from "./value_types";
 import { Workers } from "./workers";
 
@@ -147,6 +148,8 @@ export class Bridge extends BridgeEmitter {
   /** Those whose second socket has not come, by what it will name them by. */
   private readonly byToken = new Map<string, Connection>();
   private lastConnectionId = 0;
+  /** Where the program uses OpenTelemetry. */
+  private tracing: Tracing | undefined;
   private rendezvous: Rendezvous | undefined;
   private closing: Promise<void> | undefined;
 
@@ -253,16 +256,25 @@ export class Bridge extends BridgeEmitter {
   async call<T = Value>(method: string, args: readonly unknown[] = [], options?: CallOptions): Promise<T> {
     let asked: Asked | undefined;
     let began = 0;
+    let span: Span | undefined;
     try {
       asked = readCallOptions(options);
+      if (this.tracing !== undefined && asked.traceparent === undefined) {
+        checkMethod(method);
+        span = this.tracing.startCall(method);
+        asked = { ...asked, traceparent: span.traceparent };
+      }
       if (asked.idempotent === true) began = now();
       const { connection, how } = this.route(method, args, asked, DEFAULT_TIMEOUT_MS);
       return (await connection.session.call(method, args, how)) as T;
     } catch (error) {
       const left = began > 0 && isBridgeError(error, PeerGone) ? this.leftForAnother(method, asked, began) : 0;
-      if (left > 0) return this.call<T>(method, args, { ...asked, timeoutMs: left, idempotent: false } as CallOptions);
+      if (left > 0) return await this.call<T>(method, args, { ...asked, timeoutMs: left, idempotent: false } as CallOptions);
+      span?.fail(error);
       // Made where the answer came in: only here it is known who waits for it.
       throw mergeStacks(error);
+    } finally {
+      span?.end();
     }
   }
 
@@ -278,7 +290,7 @@ export class Bridge extends BridgeEmitter {
    * @throws as {@link Bridge.call}; from the loop, too. TypeError where the function gives a value instead of a stream.
    */
   stream(method: string, args: readonly unknown[] = [], options?: StreamOptions): ValueStream {
-    const asked = readCallOptions(options);
+    const asked = this.withTrace(readCallOptions(options));
     const { connection, how } = this.route(method, args, asked, Infinity);
     return connection.session.stream(method, args, asked.credit ?? DEFAULT_CREDIT, how);
   }
@@ -290,8 +302,14 @@ export class Bridge extends BridgeEmitter {
    * served has no time left, ConnectionClosed; TypeError for an argument or option of the wrong type.
    */
   notify(method: string, args: readonly unknown[] = [], options?: NotifyOptions): void {
-    const { connection, how } = this.route(method, args, readCallOptions(options), Infinity);
+    const { connection, how } = this.route(method, args, this.withTrace(readCallOptions(options)), Infinity);
     connection.session.notify(method, args, how.meta);
+  }
+
+  /** What has no span of its own belongs to the one that is current. */
+  private withTrace(asked: Asked): Asked {
+    if (this.tracing === undefined || asked.traceparent !== undefined) return asked;
+    return { ...asked, traceparent: this.tracing.traceparent };
   }
 
   /** Listen no more and end all connections: what is outstanding fails with PeerGone. May be called again. */
@@ -358,6 +376,7 @@ export class Bridge extends BridgeEmitter {
 
   private connected(accepted: Accepted, binding: Binding | Error, bufferBytes: number, isOfChild: boolean): void {
     const { hello, minor, channel, token } = accepted;
+    this.tracing ??= tracingInUse(this.path, this.log);
     const connection = new Connection({
       id: ++this.lastConnectionId,
       hello,
@@ -372,6 +391,7 @@ export class Bridge extends BridgeEmitter {
       token,
       exposed: this.exposed,
       log: this.log,
+      tracing: this.tracing,
       onLeave: (leaving) => { this.attached.remove(leaving); },
       onExpose: (exposing, names) => { this.onExpose(exposing, names); },
       onEnd: (ended, error) => { this.forget(ended, error); },

@@ -53,6 +53,12 @@ export interface AnsweringSession {
 
 const NO_CHAIN: readonly string[] = [];
 
+/** See tracing.ts. */
+export interface CallSpan {
+  fail(thrown: unknown): void;
+  end(): void;
+}
+
 /** A call of the peer's. `id` is 0 for a notification. */
 export class ServedCall implements CurrentCall {
   /** On the clock of `session.now`; Infinity for none. */
@@ -65,6 +71,8 @@ export class ServedCall implements CurrentCall {
   credit: number;
   /** Goes on with a stream that waits for credit or room, or ends it when the call was cancelled. */
   wake: (() => void) | undefined;
+  /** Of OpenTelemetry's, where the program uses it. */
+  span: CallSpan | undefined;
   private controller: AbortController | undefined;
   private reason: Error | undefined;
   /** A context of the call's own: what its function puts into an AsyncLocalStorage is seen by nobody else. */

@@ -20,6 +20,7 @@ import { Serving } from "./serving";
 import { type Output, Session } from "./session";
 import { ShmTransport } from "./transports/shm";
 import { SocketTransport } from "./transports/socket";
+import type { Tracing } from "./tracing";
 import type { TransportHandler } from "./transports/transport";
 
 export interface ConnectionOptions {
@@ -41,6 +42,8 @@ export interface ConnectionOptions {
   isOfChild?: boolean;
   exposed: Exposed;
   log: Logger;
+  /** Where the program uses OpenTelemetry. */
+  tracing?: Tracing | undefined;
   /** The peer is about to end the connection: no new calls for it. */
   onLeave: (connection: Connection) => void;
   /** The peer has named functions that it exposes, beside those named before. */
@@ -91,7 +94,7 @@ export class Connection implements Watched, Output, TransportHandler {
       channel === undefined
         ? new SocketTransport(socket, options.maxMessage, this)
         : new ShmTransport(channel.binding, channel.number, socket, options.maxMessage, channel.poller, this);
-    this.serving = new Serving({ exposed: options.exposed, log: options.log, peer: hello.name });
+    this.serving = new Serving({ exposed: options.exposed, log: options.log, peer: hello.name, tracing: options.tracing });
     this.session = new Session({
       output: this,
       calls: this.serving,

@@ -5,7 +5,7 @@
 
 import { types } from "node:util";
 
-import type { ServedCall } from "./calls";
+import type { CallSpan, ServedCall } from "./calls";
 import { errorToMap, ownErrorToMap } from "./error_maps";
 import { EncodeError, type ErrorMap, isBridgeError, MessageTooLarge, UnknownMethod } from "./errors";
 import type { Entry } from "./exposables";
@@ -16,6 +16,7 @@ import type { Logger } from "./log";
 import { didYouMean } from "./near_names";
 import type { CallTaker } from "./session";
 import { discard, isStream, sendItems, Source } from "./streams";
+import type { Tracing } from "./tracing";
 import type { Value } from "./value_types";
 
 export interface ServingOptions {
@@ -24,13 +25,19 @@ export interface ServingOptions {
   log: Logger;
   /** The peer's name, for the log. */
   peer: string;
+  tracing?: Tracing | undefined;
 }
 
 export class Serving implements CallTaker {
   /** Calls of the peer that were answered or are being served. */
   served = 0;
 
-  constructor(private readonly options: ServingOptions) {}
+  private readonly run: (call: ServedCall, entry: Entry, args: Value[]) => void;
+
+  constructor(private readonly options: ServingOptions) {
+    const { tracing } = options;
+    this.run = tracing === undefined ? this.serve : (call, entry, args) => { this.serveTraced(tracing, call, entry, args); };
+  }
 
   onCall(call: ServedCall, args: Value[]): void {
     const entry = this.options.exposed.get(call.method);
@@ -39,7 +46,7 @@ export class Serving implements CallTaker {
       return;
     }
     this.served++;
-    call.run(this.serve, call, entry, args);
+    call.run(this.run, call, entry, args);
   }
 
   /** Of what is not exposed: it may have been lent. */
@@ -48,7 +55,7 @@ export class Serving implements CallTaker {
       const entry = call.session.lent(call.method);
       if (entry === undefined) throw new UnknownMethod(`${call.method}: nothing of that name is exposed${didYouMean(call.method, this.options.exposed.everyName())}`);
       this.served++;
-      call.run(this.serve, call, entry, args);
+      call.run(this.run, call, entry, args);
     } catch (error) {
       // Nothing of a function's own: what it throws goes to its caller.
       call.session.respondError(call, isBridgeError(error) ? ownErrorToMap(error) : errorToMap(error));
@@ -63,11 +70,16 @@ export class Serving implements CallTaker {
     }
     this.served++;
     call.session.keep(call);
-    call.run(this.serve, call, entry, args);
+    call.run(this.run, call, entry, args);
   }
 
   onDropped(method: string, reason: string): void {
     this.options.log.warn("a notification was dropped", { peer: this.options.peer, method, reason });
+  }
+
+  private serveTraced(tracing: Tracing, call: ServedCall, entry: Entry, args: Value[]): void {
+    const keep = (span: CallSpan): void => { call.span = span; };
+    tracing.serve(call.method, call.traceparent, keep, () => { this.serve(call, entry, args); });
   }
 
   private readonly serve = (call: ServedCall, entry: Entry, args: Value[]): void => {
@@ -172,6 +184,7 @@ export class Serving implements CallTaker {
       this.answerThrown(call, error);
       return;
     }
+    call.span?.fail(error);
     call.session.finish(call);
     if (call.cancelled) return;
     const map = ownErrorToMap(error);
@@ -182,6 +195,7 @@ export class Serving implements CallTaker {
   /** Answer with what the function threw. Never throws. */
   private answerThrown(call: ServedCall, thrown: unknown): void {
     hearWithin(thrown, this.reportDropped(call));
+    call.span?.fail(thrown);
     call.session.finish(call);
     // Nobody else takes what cannot be sent: a promise or a stream, itself or as an error's data.
     discard(thrown, this.reportDropped(call));

@@ -647,6 +647,7 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
     if (call.id === 0) this.notificationsKept--;
     else this.kept.delete(call.id);
     if (this.watched.size > 0) this.watched.delete(call);
+    if (call.span !== undefined) call.span.end();
   }
 
   respond(call: ServedCall, result: unknown): void {

@@ -9,7 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context
-from typing import Any
+from typing import Any, Protocol
 
 from .errors import BridgeError
 from .references import Lent, RemoteReference
@@ -36,6 +36,16 @@ class PendingCall:
         self.wake: Callable[[], None] | None = None
 
 
+class EndingSpan(Protocol):
+    """See tracing.Span."""
+
+    def fail(self, raised: BaseException) -> None:
+        """It ends with an exception."""
+
+    def end(self) -> None:
+        """It has ended."""
+
+
 class ServedCall:
     """A call of the peer's. `id` is 0 for a notification. `iterator` is set once it has become a stream.
 
@@ -57,7 +67,8 @@ class ServedCall:
     wants_handles = False
     references: Sequence[RemoteReference] = ()  # to functions of the caller's that are arguments
     is_stale = False  # an argument of it has been released
-    lingers = False  # it wants a stream, or has references: there is more to do than to answer
+    lingers = False  # it wants a stream, has references, or is traced: there is more to do than to answer
+    span: EndingSpan | None = None  # of OpenTelemetry's
     lent: tuple[Lent, str] | None = None  # what it calls, where that has been lent, and the name of its method
     context: Context | None = None  # what its function runs in
     running = False

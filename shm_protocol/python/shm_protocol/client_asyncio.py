@@ -26,6 +26,7 @@ from .exposables import Exposables
 from .exposed import Exposed
 from .handshake import Peer, Role
 from .options import DEFAULT_CREDIT, DEFAULT_TIMEOUT_S
+from .tracing import Tracing, tracing_in_use
 
 
 async def connect_async(
@@ -156,8 +157,24 @@ class AsyncClient:
         handles: bool = False,
     ) -> Any:
         """See Connection.call_with."""
+        tracing = self._tracing
+        if tracing is None or traceparent is not None:
+            return await self._call(method, args, timeout, traceparent, keywords or {}, handles=handles)
+        with tracing.start_call(method) as span:
+            return await self._call(method, args, timeout, span.traceparent, keywords or {}, handles=handles)
+
+    async def _call(
+        self,
+        method: str,
+        args: Sequence[Any],
+        timeout: float | None,  # noqa: ASYNC109  # as in call
+        traceparent: str | None,
+        keywords: dict[str, Any],
+        *,
+        handles: bool,
+    ) -> Any:
         began = monotonic()
-        call, deadline, seconds = await self._begin(method, args, timeout, traceparent, keywords or {}, handles=handles)
+        call, deadline, seconds = await self._begin(method, args, timeout, traceparent, keywords, handles=handles)
         try:
             while not call.done:
                 if self._loop.time() >= deadline:
@@ -295,6 +312,10 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def _tracing(self) -> Tracing | None:
+        return self._connection.tracing
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else self.transport
@@ -470,6 +491,10 @@ class _LazyClient(AsyncClient):
     def stats(self) -> dict[str, int]:
         self._require_connected()
         return super().stats
+
+    @property
+    def _tracing(self) -> Tracing | None:
+        return super()._tracing if self._is_connected else tracing_in_use(str(self._settings.path))
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else self.transport if self._is_connected else "not connected yet"

@@ -20,7 +20,7 @@ from weakref import ref
 
 from . import forks, frames, link, options
 from .calls import PendingCall
-from .direct_calls import Unfinished
+from .direct_calls import Unfinished, call_nothing
 from .errors import BridgeError, CallTimeout, ConnectionClosed, MessageTooLarge, PeerGone, ProtocolError
 from .exposables import Exposables
 from .exposed import Exposed
@@ -31,8 +31,10 @@ from .nesting import make_meta
 from .options import DEFAULT_CREDIT, DEFAULT_TIMEOUT_S
 from .references import ReferenceCaller
 from .serving import Serving
+from .serving_traced import TracedServing
 from .session import Unrelated
 from .streams import Stream
+from .tracing import tracing_in_use
 from .transports.transport import MessageTransport
 from .wake import Wake
 
@@ -77,12 +79,16 @@ class Connection:
         self.owner = get_ident()
         unrelated: Unrelated = "served" if serve_unrelated else "refused" if role == "client" else "queued"
         self.link: Final = Link(transport, unrelated, whose, peer.minor)
-        self._serving: Final = Serving(self.link, exposed, self)
+        self._tracing: Final = tracing_in_use(str(path))
+        if self._tracing is None:
+            self._serving: Serving = Serving(self.link, exposed, self)
+        else:
+            self._serving = TracedServing(self._tracing, self.link, exposed, self)
         self._exposed: Final = exposed
         self._transport: Final = transport
         self._session: Final = self.link.session
         self._direct: Final = self.link.direct
-        self._call_directly: Final = self._direct.call
+        self._call_directly: Final = self._direct.call if self._tracing is None else call_nothing
         self._count_call: Final = transport.count_call
         self._is_busy = False  # as the program says
         self._last_used = monotonic()
@@ -149,7 +155,10 @@ class Connection:
                 return answer
             if answer.sent:
                 return self._finish_call(call_id, method, answer, timeout)
-        return self._call_the_long_way(method, args, timeout, traceparent, keywords, call_id, handles=handles)
+        if self._tracing is None or traceparent is not None:
+            return self._call_the_long_way(method, args, timeout, traceparent, keywords, call_id, handles=handles)
+        with self._tracing.start_call(method) as span:
+            return self._call_the_long_way(method, args, timeout, span.traceparent, keywords, call_id, handles=handles)
 
     def _finish_call(self, call_id: int, method: str, unfinished: Unfinished, seconds: float) -> Any:
         """Go on with what was called directly: it waits, or something else has come than its answer."""
@@ -257,6 +266,8 @@ class Connection:
         options.check_credit(credit)
         self.require_owner()
         began = monotonic()
+        if traceparent is None and self._tracing is not None:
+            traceparent = self._tracing.traceparent()
         meta, seconds = make_meta(self._serving.current, method, timeout, traceparent, tells_no_limit=False)
         meta["stream"] = credit
         self._session.add_keywords(meta, method, keywords)
@@ -300,6 +311,8 @@ class Connection:
         """The same as notify, with the arguments in containers."""
         self.require_owner()
         began = monotonic()
+        if traceparent is None and self._tracing is not None:
+            traceparent = self._tracing.traceparent()
         meta, _ = make_meta(self._serving.current, method, None, traceparent, tells_no_limit=False)
         self._session.add_keywords(meta, method, keywords)
         self._check_peer(method)

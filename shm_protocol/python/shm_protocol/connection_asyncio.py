@@ -28,11 +28,17 @@ from .nesting import make_meta
 from .options import DEFAULT_CREDIT, DEFAULT_TIMEOUT_S
 from .references import ReferenceCaller
 from .serving_asyncio import LoopServing
+from .serving_traced import TracedServing
 from .session import ended_for
+from .tracing import tracing_in_use
 from .transports.transport import MessageTransport
 
 STARTS_PER_TURN: Final = 16
 """Functions that are started, and items of their streams that are sent, before the rest of the loop gets its turn."""
+
+
+class _TracedLoopServing(TracedServing, LoopServing):
+    """Each call has a span."""
 
 
 class LoopConnection:
@@ -61,7 +67,11 @@ class LoopConnection:
         self.path: Final = path
         self.owner = get_ident()
         self.link: Final = Link(transport, "served", whose, peer.minor)
-        self._serving: Final = LoopServing(self.link, exposed, self)
+        self.tracing: Final = tracing_in_use(str(path))
+        if self.tracing is None:
+            self._serving: LoopServing = LoopServing(self.link, exposed, self)
+        else:
+            self._serving = _TracedLoopServing(self.tracing, self.link, exposed, self)
         self._transport: Final = transport
         self._session: Final = self.link.session
         self._is_started = False
@@ -117,6 +127,8 @@ class LoopConnection:
         # A task may outlive the call that it was made in.
         if served is not None and served[0] is self and served[1].running:
             current = served[1]
+        if traceparent is None and self.tracing is not None:
+            traceparent = self.tracing.traceparent()
         meta, seconds = make_meta(current, method, timeout, traceparent, tells_no_limit=tells_no_limit)
         self._session.add_keywords(meta, method, keywords)
         return meta, seconds

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from .session import Session
 from .transports.transport import MessageTransport
 
-__all__ = ["DirectCaller", "Unfinished", "direct_calls"]
+__all__ = ["DirectCaller", "Unfinished", "call_nothing", "direct_calls"]
 
 try:
     from ._binding import Channel
@@ -58,6 +58,10 @@ class _LongWay:
 
     def answer(self, request_id: int, result: object) -> None:
         """Nothing is sent."""
+
+
+call_nothing: Final = _LongWay().call
+"""Leaves every call to the connection."""
 
 
 def direct_calls(transport: MessageTransport, session: Session, stale_after_s: float) -> DirectCaller:

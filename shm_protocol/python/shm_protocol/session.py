@@ -306,6 +306,8 @@ class Session:
 
     def fail(self, request: ServedCall, raised: BaseException) -> bytes:
         """The response of a function that raised. Raises ProtocolError as refuse does."""
+        if request.span is not None:
+            request.span.fail(raised)
         self.finish(request)
         return frames.encode_error_response(self.encoder, request.id, error_to_map(raised), self._max_message)
 
@@ -314,6 +316,8 @@ class Session:
 
         Raises ProtocolError if the peer takes messages so small that not even this fits.
         """
+        if request.span is not None:
+            request.span.fail(error)
         self.finish(request)
         kind = {"type": error.type} if isinstance(error, RemoteError) else {}
         text = error.message if isinstance(error, RemoteError) else str(error)
@@ -436,6 +440,8 @@ class Session:
         ]
         for request in self.incoming.values():
             request.cancelled = True
+            if request.span is not None:
+                request.span.end()
             if request.wake is not None:
                 request.wake()
         self.pending.clear()
@@ -455,6 +461,8 @@ class Session:
             if request in self.flowing:
                 self.flowing.remove(request)
             self.lending.end_call(request.references)
+            if request.span is not None:
+                request.span.end()
 
     def _leaves_queue(self, request: ServedCall) -> None:
         self.queued_bytes -= request.size
