@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from ends import HANG_S, TRANSPORTS, Ends
-from shm_protocol import CurrentCall, RemoteError, current_call, frames, values
+from shm_protocol import CallTimeout, CurrentCall, RemoteError, current_call, frames, values
 from shm_protocol.link import READ_AHEAD_FOR_CANCEL
 from shm_protocol.session import MAX_OUTSTANDING
 
@@ -154,7 +155,8 @@ def test_a_peer_that_breaks_the_protocol_meanwhile_wants_nothing_any_more(
 
 
 def test_a_deadline_that_has_passed_is_the_same(ends: Ends, functions: Functions) -> None:
-    with pytest.raises(Exception, match="the stream did not end within"):
+    # The function knows it as soon as its caller does, and may answer in time.
+    with contextlib.suppress(CallTimeout):
         list(ends.near.stream("f.until_cancelled", timeout=0.05))
     assert ends.near.call("f.note", "afterwards") == "afterwards"
     # On a busy machine it may not have been started.
