@@ -2,6 +2,7 @@
 
 import { errnoName } from "./binding";
 import { type Loan, ownPool } from "./pool";
+import type { Disposing } from "./references";
 import { elementsOf, faultOfShape, NdArray, type NumberArray } from "./value_types";
 
 /** What an array of numbers is made with: `Float64Array`, `Uint8Array`, … */
@@ -29,14 +30,14 @@ const collected = new FinalizationRegistry<Loan>((loan) => { loan.letGo(); });
  * @param length how many elements.
  * @throws RangeError for a length that cannot be; Error where there is no addon or no memory.
  */
-export function sharedArray<T extends NumberArray | Uint8Array>(type: ArrayType<T>, length: number): T & Disposable;
+export function sharedArray<T extends NumberArray | Uint8Array>(type: ArrayType<T>, length: number): T & Disposing;
 /**
  * The same with a shape, as Python has arrays of several dimensions.
  *
  * @param shape the size of each dimension, outermost first.
  */
-export function sharedArray<T extends NumberArray>(type: ArrayType<T>, shape: readonly number[]): NdArray<T> & Disposable;
-export function sharedArray(type: ArrayType<NumberArray>, shape: number | readonly number[]): (NumberArray | NdArray) & Disposable {
+export function sharedArray<T extends NumberArray>(type: ArrayType<T>, shape: readonly number[]): NdArray<T> & Disposing;
+export function sharedArray(type: ArrayType<NumberArray>, shape: number | readonly number[]): (NumberArray | NdArray) & Disposing {
   const sizes = typeof shape === "number" ? [shape] : [...shape];
   const elements = elementsOf(sizes);
   const fault = faultOfShape(sizes, elements, type.BYTES_PER_ELEMENT);
@@ -76,7 +77,7 @@ export function dispose(array: NumberArray | Uint8Array | NdArray): void {
   letGo();
 }
 
-/** The loan in which a view lies, if it does. */
+/** The loan in which a view lies, if it does. @internal */
 export function loanOf(view: Uint8Array): Loan | undefined {
   return loans.get(view.buffer);
 }
@@ -93,6 +94,6 @@ export function markBorrowed(buffer: ArrayBuffer, letGo: () => void): void {
  * using samples = disposable(await bridge.call<Float64Array>("signals.samples"));
  * ```
  */
-export function disposable<T extends NumberArray | Uint8Array | NdArray>(array: T): T & Disposable {
-  return Object.defineProperty(array, Symbol.dispose, { value: () => { dispose(array); } }) as T & Disposable;
+export function disposable<T extends NumberArray | Uint8Array | NdArray>(array: T): T & Disposing {
+  return Object.defineProperty(array, Symbol.dispose, { value: () => { dispose(array); } }) as T & Disposing;
 }
