@@ -15,7 +15,8 @@ export class AgeError extends Error {
 }
 
 registerError("AgeError", AgeError);
-registerError("ValueError", RangeError);
+class ValueError extends RangeError {}
+registerError("ValueError", ValueError);
 
 class BabyError extends AgeError {}
 

@@ -47,6 +47,7 @@ static int step_once(struct peer *peer, enum step step)
         rc = transmit(peer->channel, peer->sending);
         return rc == -EAGAIN || rc == -EMSGSIZE ? 0 : rc;
     case POLL:
+        receiving_begins();
         rc = shm_channel_poll(peer->channel, 0);
         MUST(rc == 1 || rc == 0 || rc == -EAGAIN);
         return 0;
@@ -57,6 +58,7 @@ static int step_once(struct peer *peer, enum step step)
         shm_channel_unpark(peer->channel);
         return 0;
     case WAIT:
+        receiving_begins();
         rc = shm_channel_wait(peer->channel, 0);
         MUST(rc == 1 || rc == 0 || rc == -EINTR || rc == -EPIPE || rc == -EPROTO);
         return rc == -EINTR ? 0 : rc;

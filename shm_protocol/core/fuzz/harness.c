@@ -120,6 +120,12 @@ void step_begins(void)
     reads_in_step = 0;
 }
 
+void receiving_begins(void)
+{
+    step_begins();
+    allow_data_of(SHM_RING_TO_ACCEPTOR);
+}
+
 static void sockets_begin(void)
 {
     uint8_t bytes[512];
@@ -224,8 +230,7 @@ int receive(shm_channel *channel, uint32_t max_message)
     static uint8_t copy[MESSAGE_BYTES_MAX];
     const uint8_t *message;
     size_t length;
-    step_begins();
-    allow_data_of(SHM_RING_TO_ACCEPTOR);
+    receiving_begins();
     int rc = shm_channel_peek(channel, &message, &length);
     MUST(rc == 1 || rc == 0 || rc == -EPROTO || rc == -EMSGSIZE);
     if (rc == 1) {

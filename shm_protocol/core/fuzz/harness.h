@@ -73,5 +73,7 @@ void forget_pending_patches(void);
 
 /* A step of the channel begins: it has to end before it has looked at shared memory without end. */
 void step_begins(void);
+/* The same for one that reads what the peer has sent: a wait takes the fragments of a message that goes on. */
+void receiving_begins(void);
 
 #endif
