@@ -21,8 +21,8 @@ __all__ = ["check_npm_package", "check_python"]
 _NODE_TOOLS: Final = ROOT / "release" / "node_modules" / ".bin"
 # Whatever is in the tarball is one of these.
 _PUBLISHED: Final = re.compile(
-    r"package/(LICENSE|README\.md|package\.json|build\.mjs|index\.js|core/\w+\.[ch]|src/binding\.c|src/[\w/]+\.ts"
-    r"|dist/[\w/]+\.(js|js\.map|d\.ts)|prebuilds/[\w-]+/shm_protocol\.node)"
+    r"package/(LICENSE|README\.md|package\.json|build\.mjs|index\.js|core/\w+\.[ch]|src/\w+\.[ch]|src/[\w/]+\.ts"
+    r"|python/described/\w+\.py|types/\w+/index\.d\.ts|dist/[\w/]+\.(js|js\.map|d\.ts)|prebuilds/[\w-]+/shm_protocol\.node)"
 )
 
 

@@ -25,7 +25,7 @@ echo "python $*" >>calls
 [ "${{FAIL-none}}" = none ] || case "$*" in *"$FAIL"*) exit 1 ;; esac
 case "$*" in
   "-m venv"*) rm -rf .venv && mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
-  *"--editable .") for module in _binding _codec _direct_calls; do
+  *"--editable .") for module in _binding _codec _direct_calls _memory; do
       >{MODULES}/${{module}}{ENDING}
     done ;;
 esac

@@ -39,11 +39,20 @@ int shm_descriptor_send(int socket_fd, uint64_t number, int fd)
     return sent == (ssize_t)sizeof number ? 0 : -EPIPE;
 }
 
+/* The control message behind one. musl's CMSG_NXTHDR compares a difference of pointers with a size. */
+static struct cmsghdr *next_header(struct msghdr *message, struct cmsghdr *header)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-compare"
+    return CMSG_NXTHDR(message, header);
+#pragma GCC diagnostic pop
+}
+
 /* Every descriptor that has come with a message, of which at most MOST_AT_ONCE. */
 static unsigned take_descriptors(struct msghdr *message, int *fds)
 {
     unsigned count = 0;
-    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL; header = CMSG_NXTHDR(message, header)) {
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL; header = next_header(message, header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
             continue;
         const size_t here = (header->cmsg_len - CMSG_LEN(0)) / sizeof *fds;
