@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -47,12 +48,14 @@ def _array(payload_bytes: int) -> object:
 
 
 def is_same(got: object, answer: object) -> bool:
-    """Whether that is the answer. What is an array is one of the same type and shape."""
-    if type(answer).__name__ != "ndarray":
+    """Whether that is the answer. An array is the same only as an array of the same type, shape and items."""
+    # Where nobody has imported NumPy nothing is an array; some of the engines have none.
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not (isinstance(got, numpy.ndarray) or isinstance(answer, numpy.ndarray)):
         return bool(got == answer)
-    import numpy as np
-
-    return isinstance(got, np.ndarray) and got.dtype == np.float64 and np.array_equal(got, np.asarray(answer))
+    if not (isinstance(got, numpy.ndarray) and isinstance(answer, numpy.ndarray)):
+        return False
+    return bool(got.dtype == answer.dtype and numpy.array_equal(got, answer))
 
 
 def answer_to(case: Case) -> object:

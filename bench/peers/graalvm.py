@@ -14,7 +14,7 @@ from bench.cases import Case
 from bench.graalvm import jvm
 from bench.peers.embedded_javascript import WORKLOAD, from_wire, to_wire
 from bench.peers.interface import Measured
-from bench.workload import answer_to, argument_of
+from bench.workload import answer_to, argument_of, is_same
 
 END_GUARD_S: Final = 10.0
 SETUP: Final = "python -m bench.graalvm_setup"
@@ -68,7 +68,7 @@ class Caller:
             "function": case.function,
             "argument": to_wire(argument),
             # Up to 4 MiB, if it is the argument once more.
-            "answer": None if answer == argument else to_wire(answer),
+            "answer": None if is_same(answer, argument) else to_wire(answer),
             "calls": calls,
             "seconds": seconds,
             "pause_s": case.pause_s,

@@ -14,7 +14,7 @@ import pytest
 from required import require
 
 from bench import native_peers
-from bench.cases import CASES, DIRECTIONS, Direction, echo
+from bench.cases import DIRECTIONS, Direction, echo
 from bench.peers import PEERS, Peer
 from bench.pinning import ANY_CORES
 from bench.trial import Outcome, Trial
@@ -38,8 +38,7 @@ def engine(name: str) -> Peer:
 def test_every_call_is_answered_rightly_and_the_process_ends_by_itself(name: str, direction: Direction) -> None:
     cases = [
         dataclasses.replace(case, calls=FEW_CALLS, seconds=ENOUGH_S, warmup=False, neighbour=False)
-        for case in CASES
-        if direction in case.directions and case.outstanding == 1 and case.pause_s < 1
+        for case in engine(name).cases(direction)
     ]
     found: list[Outcome] = []
     Trial(engine(name), direction, ANY_CORES).run(cases, lambda _, outcome: found.append(outcome))

@@ -54,6 +54,11 @@ def test_only_an_array_of_the_same_type_and_elements_answers_for_one(other: obje
     assert not is_same(other, np.zeros(2))
 
 
+@pytest.mark.parametrize("answer", [1.0, [1.0], b"1", None, {"confidence": 1.0}])
+def test_an_array_does_not_answer_for_what_is_none(answer: object) -> None:
+    assert not is_same(np.ones(1), answer)
+
+
 def broken(how: str, module: str = "echo_but") -> Peer:
     """A peer that goes wrong like that."""
     path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
