@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from services import SEGMENT, SHARED_MEMORY, parent_of, pids, read
+from shm_protocol.buffers import MAX_KNOWN
+from shm_protocol.pool import MAX_FREE
 
 SETTLE_S: Final = 60.0
 """How long what is on its way out may take. A guard: it is waited for, not measured."""
+
+MEMORY: Final = "/memfd:shm-polyglot"
+"""What the descriptor of memory for large buffers leads to."""
 
 STALE_AFTER_S: Final = 60.0
 """PROTOCOL.md section 2: from then on, whoever dials removes the name that a process killed in its handshake left."""
@@ -38,14 +43,17 @@ class Held(NamedTuple):
 
 
 def held(pid: int) -> Held:
-    """What a process has open now."""
+    """What a process has open now, but for the memory for large buffers that it keeps, has lent or has been lent."""
     maps = read(pid, "maps").decode(errors="replace")
-    return Held(len(_links(pid)), len(SEGMENT.findall(maps)))
+    descriptors = links(pid)
+    connections = len(SEGMENT.findall(maps))
+    memories = min(sum(link.startswith(MEMORY) for link in descriptors), MAX_FREE + 2 * MAX_KNOWN * connections)
+    return Held(len(descriptors) - memories, connections)
 
 
 def segments(pid: int) -> set[str]:
     """The names of the segments that a process has mapped or open, whether they still have them or not."""
-    return set(SEGMENT.findall(" ".join([read(pid, "maps").decode(errors="replace"), *_links(pid)])))
+    return set(SEGMENT.findall(" ".join([read(pid, "maps").decode(errors="replace"), *links(pid)])))
 
 
 def named(names: Iterable[str]) -> set[str]:
@@ -95,11 +103,12 @@ def settles(condition: Callable[[], bool]) -> bool:
     return True
 
 
-def _links(pid: int) -> list[str]:
-    links = []
+def links(pid: int) -> list[str]:
+    """What the descriptors of a process lead to."""
+    found = []
     # The process may end, and close descriptors, meanwhile.
     with suppress(FileNotFoundError, ProcessLookupError):
         for path in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(FileNotFoundError):
-                links.append(str(path.readlink()))
-    return links
+                found.append(str(path.readlink()))
+    return found

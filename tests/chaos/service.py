@@ -196,7 +196,7 @@ class Striker:
         """Those that lived before and live now hold no more than then; nothing has a name; there is nobody else."""
         after = self._held_when_quiet()
         figures.left += [
-            f"{cell.name}: process {pid} held {before[pid]}, now {held}"
+            f"{cell.name}: process {pid} held {before[pid]}, now {held}: {sorted(leftovers.links(pid))}"
             for pid, held in after.items()
             if pid in before and held.exceeds(may_hold(self._services, pid, before[pid]))
         ]
@@ -218,8 +218,8 @@ def may_hold(services: Services, pid: int, before: Held) -> Held:
     """A worker dials for its handlers as many connections as were under way at once, and keeps them."""
     workers = {services.python_pid: 0, services.node_pid: services.workers}.get(pid, 1)
     more = max(0, workers * CONNECTIONS_EACH - before.segments)
-    # Node's stream has one descriptor of the socket, and the channel another.
-    descriptors = 2 * more if pid == services.node_pid else more
+    # The socket, and the second one for large buffers; Node's stream and its channel have one each of the first.
+    descriptors = 3 * more if pid == services.node_pid else 2 * more
     return Held(before.descriptors + descriptors, before.segments + more)
 
 

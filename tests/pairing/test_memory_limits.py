@@ -75,11 +75,12 @@ def test_a_python_function_that_runs_out_of_memory_fails_its_call_alone(pair: Pa
         resource.prlimit(pair.workers[0].pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
-def test_a_worker_without_memory_for_a_request_ends_and_its_caller_is_told(transport: str) -> None:
+@pytest.mark.parametrize("part", [b"x", "x"], ids=["beside-the-message", "in-the-message"])
+def test_a_worker_without_memory_for_a_request_ends_and_its_caller_is_told(transport: str, part: bytes | str) -> None:
     with Pair(transport) as pair, pair.connect() as node:
         victim = pair.add_worker()
         limit_memory(victim.pid, 16 * MIB)
-        answer = node.call("driver.attempt", "worker.describe", [bytes(48 * MIB)])
+        answer = node.call("driver.attempt", "worker.describe", [part * (48 * MIB)])
         assert answer["error"]["code"] == "PeerGone"
         assert victim.wait(HANG_S) == 1
         assert "MemoryError" in pair.log()
@@ -99,13 +100,20 @@ def test_a_node_that_runs_out_of_heap_ends_and_its_caller_is_told(transport: str
         assert node.call("functions.echo", 1) == 1
 
 
-def test_a_node_without_memory_for_a_request_ends_that_connection_and_its_caller_is_told(transport: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "lacking"),
+    [(b"x", "memory 1 cannot be mapped"), ("x", "shared memory (receive)")],
+    ids=["beside-the-message", "in-the-message"],
+)
+def test_a_node_without_memory_for_a_request_ends_that_connection_and_its_caller_is_told(
+    transport: str, part: bytes | str, lacking: str
+) -> None:
     with Pair(transport) as pair, pair.connect() as node, pair.connect() as bystander:
         assert bystander.call("functions.echo", 1) == 1
         limit_memory(pair.node.pid, 24 * MIB)
         with pytest.raises(shm_protocol.PeerGone, match=r"functions\.describe"):
-            node.call("functions.describe", bytes(60 * MIB), timeout=HANG_S)
+            node.call("functions.describe", part * (60 * MIB), timeout=HANG_S)
         # Over the socket it is Node's own reading that finds no memory, which may end the process.
         if transport == "shm":
             assert bystander.call("functions.echo", 2) == 2
-            assert 'reason="shared memory (receive): ENOMEM"' in pair.log()
+            assert f'reason="{lacking}: ENOMEM"' in pair.log()

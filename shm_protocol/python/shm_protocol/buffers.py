@@ -6,6 +6,7 @@ it has done with each, and only then is that memory written to again.
 
 from __future__ import annotations
 
+import errno
 import struct
 import sys
 from collections import deque
@@ -24,6 +25,8 @@ MAX_KNOWN: Final = 256
 _MAX_RECEIVED: Final = 4 * MAX_KNOWN
 """Descriptors may be here before the message that withdraws others has been read."""
 
+_NO_MEMORY: Final = (errno.ENOMEM, errno.EAGAIN)
+"""What mmap says where a process may have no more address space, or lock no more."""
 _PLACE: Final = struct.Struct("<QQQ")
 """Where a buffer lies: number of the memory, offset in it, bytes."""
 
@@ -188,6 +191,8 @@ class Buffers:
                 # Closes it, whatever it is.
                 memory = PeerMemory(fd)
             except OSError as error:
+                if error.errno in _NO_MEMORY:
+                    raise MemoryError(f"memory {number} cannot be mapped: {error.strerror}") from error
                 raise ProtocolError(f"memory {number} cannot be mapped: {error}") from error
             if number in self._theirs or len(self._theirs) >= _MAX_RECEIVED:
                 raise ProtocolError(f"memory {number} is sent a second time, or as one of more than {_MAX_RECEIVED}")
