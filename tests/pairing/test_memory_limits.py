@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
@@ -102,7 +103,7 @@ def test_a_node_that_runs_out_of_heap_ends_and_its_caller_is_told(transport: str
 
 @pytest.mark.parametrize(
     ("part", "lacking"),
-    [(b"x", "memory 1 cannot be mapped"), ("x", "shared memory (receive)")],
+    [(b"x", r"memory \d+ cannot be mapped"), ("x", r"shared memory \(receive\)")],
     ids=["beside-the-message", "in-the-message"],
 )
 def test_a_node_without_memory_for_a_request_ends_that_connection_and_its_caller_is_told(
@@ -116,4 +117,4 @@ def test_a_node_without_memory_for_a_request_ends_that_connection_and_its_caller
         # Over the socket it is Node's own reading that finds no memory, which may end the process.
         if transport == "shm":
             assert bystander.call("functions.echo", 2) == 2
-            assert f'reason="{lacking}: ENOMEM"' in pair.log()
+            assert re.search(f'reason="{lacking}: ENOMEM"', pair.log())
