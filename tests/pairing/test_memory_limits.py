@@ -18,14 +18,14 @@ CALLER = """
 import resource, sys
 import shm_protocol
 
-path, transport = sys.argv[1:]
+path, transport, method = sys.argv[1:]
 node = shm_protocol.connect(path, transport=transport)
 assert node.call("functions.bytes", 1000) == b"\\7" * 1000
 mapped = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 limits = resource.getrlimit(resource.RLIMIT_AS)
 resource.setrlimit(resource.RLIMIT_AS, (mapped + (16 << 20), limits[1]))
 try:
-    node.call("functions.bytes", 48 << 20)
+    node.call(method, 48 << 20)
 except MemoryError as error:
     print(error)
 print(node.call("functions.echo", "after it"))
@@ -34,6 +34,28 @@ try:
 except MemoryError:
     print("no memory for the arguments")
 print(node.call("functions.echo", "after that"))
+"""
+
+
+ASYNC_CALLER = """
+import asyncio, resource, sys
+import shm_protocol
+
+async def main(path, transport, method):
+    node = await shm_protocol.connect_async(path, transport=transport)
+    await node.call("functions.echo", 1)
+    mapped = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + (16 << 20), limits[1]))
+    try:
+        await node.call(method, 48 << 20, timeout=None)
+    except shm_protocol.PeerGone as error:
+        print(error)
+    assert node.closed
+    again = await shm_protocol.connect_async(path, transport=transport)
+    print(await again.call("functions.echo", "after it"))
+
+asyncio.run(main(*sys.argv[1:]))
 """
 
 
@@ -47,11 +69,12 @@ def limit_memory(pid: int, more: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_AS, (mapped_bytes(pid) + more, resource.RLIM_INFINITY))
 
 
+@pytest.mark.parametrize("method", ["functions.bytes", "functions.text"], ids=["beside-the-message", "in-the-message"])
 def test_a_caller_without_memory_for_the_answer_is_told_and_its_next_call_is_answered(
-    pair: Pair, transport: str
+    pair: Pair, transport: str, method: str
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CALLER, str(pair.path), transport],
+        [sys.executable, "-c", CALLER, str(pair.path), transport, method],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -59,11 +82,27 @@ def test_a_caller_without_memory_for_the_answer_is_told_and_its_next_call_is_ans
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "functions.bytes: there is no memory for the answer; the connection has ended",
+        f"{method}: there is no memory for the answer; the connection has ended",
         "after it",
         "no memory for the arguments",
         "after that",
     ]
+
+
+@pytest.mark.parametrize("method", ["functions.bytes", "functions.text"], ids=["beside-the-message", "in-the-message"])
+def test_an_event_loop_without_memory_for_an_answer_tells_its_caller_and_the_next_client_is_answered(
+    pair: Pair, transport: str, method: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ASYNC_CALLER, str(pair.path), transport, method],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"{method}: there was no memory for a message of the peer's", "after it"]
+    assert "MemoryError" in done.stderr
 
 
 def test_a_python_function_that_runs_out_of_memory_fails_its_call_alone(pair: Pair, node: shm_protocol.Client) -> None:

@@ -430,6 +430,9 @@ class LoopConnection:
             if not link.ends(error):
                 raise
             return
+        except MemoryError:
+            self._end_without_memory()
+            raise
         self._take_turn()
 
     def _on_deadline(self, future: asyncio.Future[None]) -> None:
@@ -448,11 +451,18 @@ class LoopConnection:
             self.end_for(error)
             if not link.ends(error):
                 raise
+        except MemoryError:
+            self._end_without_memory()
+            raise
         finally:
             # Even if something raised, such as a logger or a function that exits: the others must go on.
             if again:
                 self.wake_up()
             self._tell_leavers()
+
+    def _end_without_memory(self) -> None:
+        # The message that there was no memory for may still be in the ring, and no other comes past it.
+        self._end(PeerGone("there was no memory for a message of the peer's"))
 
     def _do_what_there_is(self) -> bool:
         """Send, take and start. False: there is nothing to do until the socket says so."""
