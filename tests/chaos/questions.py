@@ -25,7 +25,7 @@ DEPTH: Final = 4
 
 SMALLEST_BLOCK: Final = 20 * 1024
 BLOCK_SPREAD: Final = 280 * 1024
-"""With rings of RING_BYTES every block is cut into fragments, and most take several rings full."""
+"""With rings of RING_BYTES a block in the ring is cut into fragments; one of 128 KiB or more lies beside it."""
 
 RING_BYTES: Final = 64 * 1024
 

@@ -107,6 +107,14 @@ class Tensor:
         return self._array.__dlpack_device__()
 
 
+def test_a_buffer_of_more_than_4_gib_is_refused_before_it_is_copied(node: shm_protocol.Client) -> None:
+    # Never touched, so that it takes address space and no memory.
+    said = r"^args\[0\]: an array of 4294967\d{3} bytes; at most 2\*\*32 - 1 can be sent$"
+    with pytest.raises(shm_protocol.EncodeError, match=said):
+        node.call("functions.echo", np.zeros(2**29, "float64"))
+    assert node.call("functions.echo", 1) == 1
+
+
 def test_what_speaks_dlpack_is_sent_as_an_array(node: shm_protocol.Client) -> None:
     for sent in (sample("float32").reshape(-1, 2), np.arange(3)):
         returned = node.call("functions.echo", Tensor(sent))

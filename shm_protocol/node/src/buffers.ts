@@ -18,6 +18,8 @@ import type { Lender } from "./values";
 
 /** Memory of one side's that the other may know, one connection (PROTOCOL.md section 11): each takes a descriptor. */
 export const MAX_KNOWN = 256;
+/** Bytes of one buffer outside of its message (PROTOCOL.md section 11). */
+export const MAX_BUFFER = 2 ** 32 - 1;
 /** Descriptors may be here before the message that withdraws others has been read. */
 const MOST_RECEIVED = 4 * MAX_KNOWN;
 /** A buffer begins at a multiple of so many bytes: `SHM_MEMORY_ALIGN` of core/memory.h. */
@@ -104,7 +106,7 @@ export class Buffers implements Lender {
   }
 
   place(bytes: Uint8Array): { number: number; offset: number } | undefined {
-    if (this.whyNot !== undefined || this.known.size >= MAX_KNOWN) return undefined;
+    if (bytes.length > MAX_BUFFER || this.whyNot !== undefined || this.known.size >= MAX_KNOWN) return undefined;
     let loan = loanOf(bytes);
     let offset = bytes.byteOffset;
     if (loan === undefined || offset % ALIGN !== 0) {

@@ -22,6 +22,9 @@ from .values.wire import Undecodable
 MAX_KNOWN: Final = 256
 """Memory of one side's that the other may know, one connection (PROTOCOL.md section 11): each takes a descriptor."""
 
+MAX_BUFFER: Final = 2**32 - 1
+"""Bytes of one buffer outside of its message (PROTOCOL.md section 11)."""
+
 _MAX_RECEIVED: Final = 4 * MAX_KNOWN
 """Descriptors may be here before the message that withdraws others has been read."""
 
@@ -87,9 +90,9 @@ class Buffers:
 
         Copied, unless it lies in memory that can be lent as it is: see shared_arrays.py.
         """
-        if not self._may_lend():
-            return None
         size = len(body)
+        if size > MAX_BUFFER or not self._may_lend():
+            return None
         loan = loan_behind(body)
         offset = -1 if loan is None else loan.offset_of(body)
         if loan is None or offset < 0 or offset % ALIGN:
@@ -103,7 +106,7 @@ class Buffers:
 
     def place_array(self, head: bytes, array: Any) -> bytes | None:
         """The same for a NumPy array that is not C-contiguous: it is copied once."""
-        if not self._may_lend():
+        if array.nbytes > MAX_BUFFER or not self._may_lend():
             return None
         numpy: Any = sys.modules["numpy"]
         try:
