@@ -129,21 +129,6 @@ static int load_tail(struct shm_consumer *consumer)
     return 0;
 }
 
-bool shm_ring_has_record(struct shm_consumer *consumer)
-{
-    if (consumer->cached_tail != consumer->local_head)
-        return true;
-    /* Acquire is enough to poll; a tail that cannot be is left to shm_ring_peek to report. */
-    return shm_load_acquire(&consumer->shared->tail) != consumer->local_head;
-}
-
-uint32_t shm_ring_flags(const struct shm_consumer *consumer)
-{
-    struct shm_record_header header;
-    shm_read_once(&header, consumer->data + ((uint32_t)consumer->local_head & (consumer->capacity - 1)), sizeof header);
-    return header.flags;
-}
-
 int shm_ring_peek(struct shm_consumer *consumer, const uint8_t **payload, uint32_t *length, uint32_t *flags)
 {
     for (;;) {

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "barrier.h"
 #include "layout.h"
 
 struct shm_producer {
@@ -52,12 +53,23 @@ int shm_ring_peek(struct shm_consumer *consumer, const uint8_t **payload, uint32
 /* Release the peeked record. Returns true if the producer waits for room and the caller must ring its doorbell. */
 bool shm_ring_release(struct shm_consumer *consumer);
 
-/* Is there a record? Does not check it. */
-bool shm_ring_has_record(struct shm_consumer *consumer);
+/* Is there a record? Does not check it. Here, because a wait does nothing else. */
+static inline bool shm_ring_has_record(const struct shm_consumer *consumer)
+{
+    if (consumer->cached_tail != consumer->local_head)
+        return true;
+    /* Acquire is enough to poll; a tail that cannot be is left to shm_ring_peek to report. */
+    return shm_load_acquire(&consumer->shared->tail) != consumer->local_head;
+}
 
 /* The flags of the oldest record, where there is one, and unchecked: a hint, nothing is decided by it that shm_ring_peek does
  * not check. Not 0: a fragment, or padding before the record. */
-uint32_t shm_ring_flags(const struct shm_consumer *consumer);
+static inline uint32_t shm_ring_flags(const struct shm_consumer *consumer)
+{
+    struct shm_record_header header;
+    shm_read_once(&header, consumer->data + ((uint32_t)consumer->local_head & (consumer->capacity - 1)), sizeof header);
+    return header.flags;
+}
 
 /* Say that the consumer is about to sleep. Returns true if it is parked and the producer will ring, false if a record has
  * come (do not sleep; the state is `awake` again). `awake` is SHM_AWAKE or SHM_BUSY. */

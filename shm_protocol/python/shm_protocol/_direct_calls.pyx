@@ -7,6 +7,9 @@ answer, and leaves whatever else happens to the connection.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
@@ -16,7 +19,23 @@ from shm_protocol._codec cimport Encoder, read_answer
 
 from shm_protocol._codec import DECLINED
 
-__all__ = ["DirectCalls", "Unfinished"]
+__all__ = ["DirectCalls", "Unfinished", "compile_call"]
+
+cdef extern from "Python.h":
+    ctypedef PyObject *(*PyCFunction)(PyObject *, PyObject *)
+
+    ctypedef struct PyMethodDef:
+        const char *ml_name
+        PyCFunction ml_meth
+        int ml_flags
+        const char *ml_doc
+
+    int METH_FASTCALL
+    int METH_KEYWORDS
+    object PyDescr_NewMethod(PyTypeObject *type, PyMethodDef *method)
+    int PyContextVar_Get(object var, PyObject *default_value, PyObject **value) except -1
+    void Py_DECREF(PyObject *)
+    unsigned long PyThread_get_thread_ident()
 
 cdef enum:
     # Answers up to so many bytes need no memory of their own.
@@ -146,3 +165,83 @@ cdef class DirectCalls:
             return _unfinished(True, owned or PyBytes_FromStringAndSize(<const char *>answer, length), began_ns)
         self.channel.count(began_ns, False)
         return result
+
+
+cdef class _PooledCall:
+    """What _call_pooled needs: of the one class whose method it is."""
+
+    cdef object in_python
+    cdef object being_served
+    cdef object stale
+    cdef object default_timeout
+    cdef bytes documentation
+    cdef PyMethodDef method
+
+
+cdef _PooledCall _pooled = _PooledCall()
+
+
+def compile_call(client_class, being_served, stale, default_timeout):
+    """See direct_calls.py."""
+    in_python = client_class.call
+    # The first line is what inspect.signature reads.
+    parameters = "$self, method, *args, timeout=30.0, traceparent=None, kwargs=None, **keywords"
+    _pooled.in_python = in_python
+    _pooled.being_served = being_served
+    _pooled.stale = stale
+    _pooled.default_timeout = default_timeout
+    _pooled.documentation = f"call({parameters})\n--\n\n{in_python.__doc__}".encode()
+    _pooled.method.ml_name = "call"
+    _pooled.method.ml_meth = <PyCFunction><void *>_call_pooled
+    _pooled.method.ml_flags = METH_FASTCALL | METH_KEYWORDS
+    _pooled.method.ml_doc = _pooled.documentation
+    client_class.call = PyDescr_NewMethod(<PyTypeObject *>client_class, &_pooled.method)
+
+
+cdef object _call_pooled(object client, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
+    """Client.call where a connection is idle, nothing is being served, and no keyword but timeout is given."""
+    cdef Py_ssize_t named = 0 if names == NULL else PyTuple_GET_SIZE(<object>names)
+    cdef list idle
+    cdef Py_ssize_t index
+    cdef bint is_usual = count > 0
+    timeout = _pooled.default_timeout
+    if named == 1 and <object>PyTuple_GET_ITEM(<object>names, 0) == "timeout":
+        timeout = <object>arguments[count]
+    elif named > 0:
+        is_usual = False
+    idle = client._idle
+    if is_usual and idle and not _serves():
+        connection = idle.pop()
+        connection.owner = PyThread_get_thread_ident()
+        try:
+            return connection.call_with(<object>arguments[0], _tuple_of(arguments + 1, count - 1), timeout, None)
+        except _pooled.stale:
+            # Nothing was sent: see Client.call.
+            pass
+        finally:
+            if client._closed or client._waiting or connection.link.ended is not None:
+                client.release(connection)
+            else:
+                # As it is now: a fork may have been between.
+                idle = client._idle
+                idle.append(connection)
+    keywords = {<object>PyTuple_GET_ITEM(<object>names, index): <object>arguments[count + index] for index in range(named)}
+    return _pooled.in_python(client, *_tuple_of(arguments, count), **keywords)
+
+
+cdef bint _serves() except -1:
+    """Whether a call of a peer's is being served here, as current_call tells."""
+    cdef PyObject *served = NULL
+    PyContextVar_Get(_pooled.being_served, NULL, &served)
+    is_none = served == <PyObject *>None
+    Py_DECREF(served)
+    return not is_none
+
+
+cdef tuple _tuple_of(PyObject *const *items, Py_ssize_t count):
+    cdef tuple made = PyTuple_New(count)
+    cdef Py_ssize_t index
+    for index in range(count):
+        Py_INCREF(<object>items[index])
+        PyTuple_SET_ITEM(made, index, <object>items[index])
+    return made

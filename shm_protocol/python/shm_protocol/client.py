@@ -22,6 +22,7 @@ from .connection import Connection, StaleConnection
 from .current_call import CurrentCall, being_served, current_call, served_here
 from .decorated import exposables_of
 from .dialing import dial
+from .direct_calls import compile_call
 from .errors import BridgeError, Busy, ConnectionClosed, PeerUnavailable
 from .exposables import Exposables
 from .exposed import Exposed
@@ -588,6 +589,9 @@ class Client:
             self._tell_one()
         if not connection.closed:
             connection.close()
+
+
+compile_call(Client, being_served, StaleConnection, DEFAULT_TIMEOUT_S)
 
 
 def _caller(client: ref[Client], connection: ref[Connection]) -> PooledCaller | None:

@@ -1,18 +1,19 @@
-"""The quick way for calls over shared memory, _direct_calls.pyx, and what stands in for it elsewhere."""
+"""The quick way for calls, _direct_calls.pyx, and what stands in for it elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
 from .session import Session
 from .transports.transport import MessageTransport
 
-__all__ = ["DirectCaller", "Unfinished", "call_nothing", "direct_calls"]
+__all__ = ["DirectCaller", "Unfinished", "call_nothing", "compile_call", "direct_calls"]
 
 try:
     from ._binding import Channel
-    from ._direct_calls import DirectCalls, Unfinished
+    from ._direct_calls import DirectCalls, Unfinished, compile_call
 except ImportError:
     # The socket transport does without anything compiled.
     class Unfinished:  # type: ignore[no-redef]
@@ -27,6 +28,15 @@ except ImportError:
         began = 0.0
 
     Channel = None  # type: ignore[assignment, misc]
+
+    def compile_call(
+        client_class: type[Any], being_served: ContextVar[Any], stale: type[Exception], default_timeout: float
+    ) -> None:
+        """Give a class a compiled method `call` in place of its own, which it goes to for whatever is not usual.
+
+        Python makes a dictionary for keyword arguments that are not given. being_served: of current_call.py. stale:
+        raised where nothing was sent. default_timeout: seconds.
+        """
 
 
 class DirectCaller(Protocol):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import math
+import operator
 import os
 import signal
 import subprocess
@@ -18,7 +20,16 @@ from typing import Any
 import pytest
 import shm_protocol
 from acceptor import Acceptor
-from shm_protocol import Busy, CallTimeout, ConnectionClosed, PeerGone, PeerUnavailable, client, current_call
+from shm_protocol import (
+    Busy,
+    CallTimeout,
+    ConnectionClosed,
+    PeerGone,
+    PeerUnavailable,
+    RemoteError,
+    client,
+    current_call,
+)
 from shm_protocol.backoff import BACKOFF_FIRST_S, BACKOFF_MOST_S, Backoff
 from tagged import SHM_PROTOCOL
 
@@ -73,7 +84,7 @@ def gate() -> Gate:
 
 @pytest.fixture
 def functions(gate: Gate) -> dict[str, object]:
-    return {"echo": echo, "count": count, "back": back, "hold": gate.hold}
+    return {"echo": echo, "count": count, "back": back, "hold": gate.hold, "divide": operator.truediv}
 
 
 @pytest.fixture
@@ -114,6 +125,49 @@ def test_a_switch_that_is_no_bool_is_refused_before_anybody_is_dialed(tmp_path: 
         shm_protocol.attach(path, expose={"echo": echo}, serve_unrelated=wrong)
     with pytest.raises(TypeError, match=message):
         shm_protocol.serve(path, expose={"echo": echo}, serve_unrelated=wrong)
+
+
+@pytest.mark.usefixtures("acceptor")
+def test_a_call_is_the_same_compiled_and_in_python(connect: Connect) -> None:
+    looked = inspect.signature(shm_protocol.Client.call)
+    in_python = inspect.signature(shm_protocol.Connection.call)
+    assert {name: one.default for name, one in looked.parameters.items()} == {
+        name: one.default for name, one in in_python.parameters.items()
+    }
+    assert "Call an exposed function" in (shm_protocol.Client.call.__doc__ or "")
+    node = connect()
+    call: Any = node.call
+    for _ in range(2):
+        # The first has to make a connection.
+        assert call("echo", 1) == call("echo", 1, timeout=9) == call("echo", 1, timeout=None) == 1
+        assert call(method="echo", kwargs={"value": 1}) == call("echo", value=1) == 1
+        with pytest.raises(TypeError, match="missing 1 required positional argument"):
+            call()
+        with pytest.raises(TypeError, match="timeout='1'"):
+            call("echo", 1, timeout="1")
+        with pytest.raises(TypeError, match="method"):
+            call(1)
+        with pytest.raises(RemoteError, match="unexpected keyword argument 'loud'"):
+            call("echo", 1, loud=True)
+        with pytest.raises(RemoteError, match="division by zero"):
+            call("divide", 1, 0)
+    assert len(node.connections) == 1
+    assert not node.connections[0].in_use
+
+
+@pytest.mark.usefixtures("acceptor")
+def test_a_bound_call_keeps_its_client_and_a_subclass_may_have_a_call_of_its_own(path: Path) -> None:
+    call = shm_protocol.connect(path).call
+    gc.collect()
+    assert call("echo", 1) == 1
+
+    class Loud(shm_protocol.Client):
+        def call(self, method: str, *args: Any, **options: Any) -> Any:
+            return [method, super().call(method, *args, **options)]
+
+    with shm_protocol.connect(path) as node:
+        node.__class__ = Loud
+        assert node.call("echo", 2) == ["echo", 2]
 
 
 @pytest.mark.usefixtures("acceptor")
