@@ -59,6 +59,7 @@ OF_SIZE_PEERS: Final = (
     "memcpy-here",
     "shm",
     "shm-shared",
+    "shm-ring",
     "shm-socket",
     "uds-msgpack",
     "pythonmonkey",
@@ -76,7 +77,7 @@ def of_size(workload: str, payload_bytes: int) -> Case:
 # Intl is JavaScript's: there is nothing in Python's standard library that would do the same work.
 PY_TO_TS_ONLY: Final[tuple[Direction, ...]] = ("py->ts",)
 
-OF_SIZES: Final = (KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB)
+OF_SIZES: Final = (KIB, 64 * KIB, 256 * KIB, 512 * KIB, MIB, 4 * MIB, 16 * MIB)
 MOST_BYTES: Final = 64 * MIB
 """An array alone can be as large: a text would not fit into a message."""
 BYTES: Final = MIB

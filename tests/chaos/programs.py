@@ -25,7 +25,7 @@ from services import HANG_S, children, free_ports
 
 from . import leftovers
 from .matrix import Lanes
-from .questions import RING_BYTES, TIMEOUT_S, TIMEOUT_VARIABLE
+from .questions import BUFFER_BYTES, RING_BYTES, TIMEOUT_S, TIMEOUT_VARIABLE
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 HERE: Final = Path(__file__).resolve().parent
@@ -194,6 +194,7 @@ class Programs:
             "SHM_POLYGLOT_DIR": str(self.bridge_directory),
             "SHM_POLYGLOT_TRANSPORT": "shm",
             "SHM_POLYGLOT_RING_BYTES": str(RING_BYTES),
+            "SHM_POLYGLOT_BUFFER_BYTES": str(BUFFER_BYTES if under_gunicorn else 0),
             "SHM_POLYGLOT_PYTHON_PORT": self._port,
             "WEB_CONCURRENCY": str(self.workers),
             TIMEOUT_VARIABLE: str(timeout_s),

@@ -25,9 +25,10 @@ DEPTH: Final = 4
 
 SMALLEST_BLOCK: Final = 20 * 1024
 BLOCK_SPREAD: Final = 280 * 1024
-"""With rings of RING_BYTES a block in the ring is cut into fragments; one of 128 KiB or more lies beside it."""
+"""With rings of RING_BYTES a block is cut into fragments; under gunicorn one of BUFFER_BYTES lies beside it."""
 
 RING_BYTES: Final = 64 * 1024
+BUFFER_BYTES: Final = 128 * 1024
 
 _U32: Final = 0xFFFF_FFFF
 

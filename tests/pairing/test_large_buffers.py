@@ -163,9 +163,9 @@ def test_they_do_not_pass_through_the_ring(client: shm_protocol.Connection) -> N
 
 
 def test_what_is_smaller_stays_in_its_message(client: shm_protocol.Connection) -> None:
-    client.call("functions.echo", bytes(128 * 1024 - 1))
+    client.call("functions.echo", bytes(512 * 1024 - 1))
     assert client.stats["buffers_lent"] == 0
-    client.call("functions.echo", bytes(128 * 1024))
+    client.call("functions.echo", bytes(512 * 1024))
     assert client.stats["buffers_lent"] == 1
 
 

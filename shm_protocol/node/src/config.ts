@@ -19,7 +19,7 @@ export const DEFAULT_MAX_MESSAGE = 64 * 1024 * 1024;
 export const MAX_SPIN_US = 1_000_000;
 export const MIN_BUFFER_BYTES = 4 * 1024;
 /** From so many bytes on handing a buffer over is quicker than copying it through the ring: docs/large-buffers.md. */
-export const DEFAULT_BUFFER_BYTES = 128 * 1024;
+export const DEFAULT_BUFFER_BYTES = 512 * 1024;
 export const DEFAULT_POOL_BYTES = 256 * 1024 * 1024;
 export const MAX_POOL_BYTES = 2 ** 40;
 

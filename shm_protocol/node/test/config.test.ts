@@ -24,7 +24,7 @@ suite("settings", () => {
       transport: "auto",
       spinUs: -1,
       maxMessage: 64 * 1024 * 1024,
-      bufferBytes: 128 * 1024,
+      bufferBytes: 512 * 1024,
     });
     assert.equal(readPoolBytes({}), 256 * 1024 * 1024);
   });

@@ -28,7 +28,7 @@ MAX_MAX_MESSAGE: Final = 2**32 - 1
 DEFAULT_MAX_MESSAGE: Final = 64 * 1024 * 1024
 MAX_SPIN_US: Final = 1_000_000
 MIN_BUFFER_BYTES: Final = 4 * 1024
-DEFAULT_BUFFER_BYTES: Final = 128 * 1024
+DEFAULT_BUFFER_BYTES: Final = 512 * 1024
 """From so many bytes on handing a buffer over is quicker than copying it through the ring: docs/large-buffers.md."""
 DEFAULT_POOL_BYTES: Final = 256 * 1024 * 1024
 MAX_POOL_BYTES: Final = 2**40
