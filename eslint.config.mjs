@@ -3,7 +3,8 @@ import eslint from "@eslint/js";
 import tseslint from "typescript-eslint";
 
 export default defineConfig(
-  globalIgnores(["shm_protocol/node/types/", "**/dist/", "**/build/", "**/node_modules/", "**/.venv/", "**/.make/"]),
+  // Those of python_side are generated.
+  globalIgnores(["shm_protocol/node/types/", "python_side/", "**/dist/", "**/build/", "**/node_modules/", "**/.venv/", "**/.make/"]),
   eslint.configs.recommended,
   {
     files: ["**/*.ts"],

@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 
-import type { CallOptions } from "@shm-polyglot/protocol";
-
+import { time_typescript_calls } from "../python_side/benchmark.py";
+import { predict } from "../python_side/ml_service.py";
 import { Durations, type Percentiles } from "./metrics";
-import type { Prediction, Python } from "./python";
+import type { PythonWorkers } from "./python_workers";
 import { slugify } from "./typescript_utils";
 
 /** Calls between two turns of the event loop, for what does not wait by itself; some 100 µs. */
@@ -34,13 +34,12 @@ interface PercentilesUs {
 }
 
 /** Times `iterations` calls of each kind, one after the other. Rejects with BridgeError when a call fails. */
-export async function runBenchmark(python: Python, iterations: number): Promise<BenchmarkResult> {
+export async function runBenchmark(python: PythonWorkers, iterations: number): Promise<BenchmarkResult> {
   const typescriptOnlyMs = await timeTypeScript(iterations);
   // All calls go to one worker: taking turns would keep several of them polling for the same work.
-  const connection = python.leastBusyWorker();
-  const options = connection === undefined ? {} : { connection };
-  const [polyglotMs, toPython] = await timeTypeScriptToPython(python, options, iterations);
-  const toTypeScript = await timePythonToTypeScript(python, options, iterations);
+  const options = python.toOneWorker();
+  const [polyglotMs, toPython] = await timeTypeScriptToPython(python.calls(predict, options), iterations);
+  const toTypeScript = await timePythonToTypeScript(python.calls(time_typescript_calls, options), iterations);
   return {
     iterations,
     typescript_only_ms: typescriptOnlyMs,
@@ -70,31 +69,27 @@ async function timeTypeScript(iterations: number): Promise<number> {
   return total;
 }
 
-async function timeTypeScriptToPython(
-  python: Python,
-  options: CallOptions,
-  iterations: number,
-): Promise<[number, Durations]> {
+async function timeTypeScriptToPython(call: typeof predict, iterations: number): Promise<[number, Durations]> {
   const durations = new Durations();
   let total = 0;
-  for (let call = 0; call < iterations; call += 1) {
+  for (let done = 0; done < iterations; done += 1) {
     const start = performance.now();
-    await python.call<Prediction>("ml_service.predict", ["I love this great product"], options);
+    await call("I love this great product");
     const duration = performance.now() - start;
     durations.record(duration * NANOSECONDS_PER_MS);
     total += duration;
-    if (call % CALLS_PER_TURN === 0) {
+    if (done % CALLS_PER_TURN === 0) {
       await nextTurn();
     }
   }
   return [total, durations];
 }
 
-async function timePythonToTypeScript(python: Python, options: CallOptions, iterations: number): Promise<Durations> {
+async function timePythonToTypeScript(time: typeof time_typescript_calls, iterations: number): Promise<Durations> {
   const durations = new Durations();
   for (let left = iterations; left > 0; left -= CALLS_PER_RUN) {
     const calls = Math.min(left, CALLS_PER_RUN);
-    for (const nanoseconds of await python.call<number[]>("benchmark.time_typescript_calls", [calls], options)) {
+    for (const nanoseconds of await time(calls)) {
       durations.record(nanoseconds);
     }
   }

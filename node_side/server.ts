@@ -1,21 +1,19 @@
 /** The TypeScript half of the showcase. `ts-node node_side/server.ts` runs it; SIGTERM and SIGINT end it. */
 
+import "@shm-polyglot/protocol/register";
+
 import type { Server } from "node:http";
 import { once } from "node:events";
 
-import { listen, type Bridge } from "@shm-polyglot/protocol";
-
-import { bridgeLog } from "./bridge_log";
+import { MODEL, predict, predict_batch } from "../python_side/ml_service.py";
 import { createHttpServer } from "./http_server";
-import { segment } from "./in_turns";
 import { log } from "./log";
 import { Metrics } from "./metrics";
-import { Python } from "./python";
+import { PythonWorkers } from "./python_workers";
 import { benchmarkRoute } from "./routes/benchmark";
 import { predictionRoutes } from "./routes/predictions";
 import { statusRoutes } from "./routes/status";
 import { loadSettings } from "./settings";
-import * as typescript_utils from "./typescript_utils";
 
 /** How long requests may take to finish after SIGTERM. */
 const DRAIN_MS = 10_000;
@@ -23,21 +21,24 @@ const CLOSE_IDLE_EVERY_MS = 50;
 
 async function main(): Promise<void> {
   const settings = loadSettings(process.env);
-  const bridge = await listen({ expose: { typescript_utils: { ...typescript_utils, segment } }, log: bridgeLog });
   const metrics = new Metrics();
-  const python = new Python(bridge, metrics, settings.callTimeoutMs);
-  const routes = [...statusRoutes(bridge, metrics), ...predictionRoutes(python), benchmarkRoute(python)];
+  const python = await PythonWorkers.open(metrics, settings.callTimeoutMs);
+  const routes = [
+    ...statusRoutes(python, metrics),
+    ...predictionRoutes({ MODEL, predict: python.calls(predict), predict_batch: python.calls(predict_batch) }),
+    benchmarkRoute(python),
+  ];
   const server = createHttpServer(routes, metrics, settings.requestTimeoutMs);
   try {
     await startListening(server, settings.host, settings.port);
   } catch (error) {
-    await bridge.close();
+    await python.close();
     throw error;
   }
   log.info("listening", { url: `http://${settings.host}:${settings.port}` });
   const signal = await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
   log.info("stopping", { signal: signal[0] as string });
-  await stop(server, bridge);
+  await stop(server, python);
 }
 
 async function startListening(server: Server, host: string, port: number): Promise<void> {
@@ -53,7 +54,7 @@ async function startListening(server: Server, host: string, port: number): Promi
   }
 }
 
-async function stop(server: Server, bridge: Bridge): Promise<void> {
+async function stop(server: Server, python: PythonWorkers): Promise<void> {
   const closed = new Promise((resolve) => server.close(resolve));
   // Those that had a request under way become idle later.
   const idle = setInterval(() => {
@@ -66,7 +67,7 @@ async function stop(server: Server, bridge: Bridge): Promise<void> {
   await closed;
   clearInterval(idle);
   clearTimeout(overdue);
-  await bridge.close();
+  await python.close();
 }
 
 main().catch((error: unknown) => {

@@ -10,7 +10,7 @@ from gunicorn.http.errors import ParseException
 from shm_protocol import BridgeError
 from werkzeug.exceptions import HTTPException
 
-from python_side import logs, predictions, quickstart, status, typescript_routes
+from python_side import bridge, logs, predictions, quickstart, status, typescript_routes
 from python_side.bridge_errors import on_bridge_error
 from python_side.http_errors import on_http_error, on_malformed_request
 from python_side.json_body import MAX_BODY_BYTES
@@ -26,6 +26,7 @@ class JsonInOrder(DefaultJSONProvider):
 def create_app() -> Flask:
     """An app with every route of the contract."""
     logs.configure()
+    bridge.call_imported()
     app = Flask(__name__)
     app.json = JsonInOrder(app)
     # Werkzeug silently cuts a body that does not announce its length: json_body sees by one byte that it is too long.

@@ -16,6 +16,9 @@ from shm_protocol import (
     PeerUnavailable,
     RemoteError,
 )
+from werkzeug.exceptions import BadRequest
+
+from python_side.http_errors import on_http_error
 
 logger: Final = logging.getLogger(__name__)
 
@@ -45,6 +48,13 @@ def on_bridge_error(error: BridgeError) -> ResponseReturnValue:
             return jsonify(error="The TypeScript server's answer could not be sent"), 502
         case _:
             return jsonify(error="Internal server error"), 500
+
+
+def on_remote_error(error: RemoteError) -> ResponseReturnValue:
+    """The answer of a route whose request is all that TypeScript was given: what it finds wrong with that is told."""
+    if error.type in ("RangeError", "TypeError"):
+        return on_http_error(BadRequest(error.message))
+    return on_bridge_error(error)
 
 
 def _unavailable(message: str) -> ResponseReturnValue:

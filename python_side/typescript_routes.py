@@ -1,4 +1,4 @@
-"""The routes that answer with TypeScript: each calls a function of node_side/typescript_utils.ts in the Node process.
+"""The routes that answer with TypeScript: each calls a function of node_side/typescript_utils.ts.
 
 What TypeScript finds wrong with its arguments (RangeError, TypeError) is the client's mistake here, because every
 argument comes from the request: a 400 with TypeScript's message.
@@ -7,15 +7,18 @@ argument comes from the request: a 400 with TypeScript's message.
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import shm_protocol.typescript  # noqa: F401  # lets the next import find it
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from shm_protocol import RemoteError
 from werkzeug.exceptions import BadRequest
 
-from python_side import bridge
+from node_side import typescript_utils
+from python_side.bridge_errors import on_remote_error
 from python_side.json_body import json_object, optional_text, required_text
 
 routes: Final = Blueprint("typescript", __name__)
+routes.register_error_handler(RemoteError, on_remote_error)
 
 
 @routes.post("/api/format")
@@ -24,11 +27,11 @@ def format_value() -> ResponseReturnValue:
     body = json_object("Missing value or date field")
     if ("value" in body) == ("date" in body):
         raise BadRequest("Give either value or date, not both" if "value" in body else "Missing value or date field")
-    options = {"locale": required_text(body, "locale")}
-    names, function = (("style", "currency"), "formatNumber") if "value" in body else (("timeZone",), "formatDate")
-    options |= {name: text for name in names if (text := optional_text(body, name)) is not None}
-    value = _number(body["value"]) if "value" in body else _date(required_text(body, "date"))
-    return jsonify(_call(function, value, options))
+    if "value" in body:
+        options = {"locale": required_text(body, "locale"), **_options(body, "style", "currency")}
+        return jsonify(typescript_utils.formatNumber(_number(body["value"]), **options))
+    options = {"locale": required_text(body, "locale"), **_options(body, "timeZone")}
+    return jsonify(typescript_utils.formatDate(_date(required_text(body, "date")), **options))
 
 
 @routes.post("/api/segment")
@@ -36,24 +39,19 @@ def segment() -> ResponseReturnValue:
     """A text cut into words, sentences or graphemes by Node's Intl.Segmenter."""
     body = json_object("Missing text field")
     text = required_text(body)
-    options = {name: value for name in ("locale", "granularity") if (value := optional_text(body, name)) is not None}
-    segments = _call("segment", text, options)
+    segments = typescript_utils.segment(text, **_options(body, "locale", "granularity"))
     return jsonify(segments=segments, count=len(segments))
 
 
 @routes.post("/api/slugify")
 def slugify() -> ResponseReturnValue:
     """A text as a part of a URL."""
-    return jsonify(slug=_call("slugify", required_text(json_object("Missing text field"))))
+    return jsonify(slug=typescript_utils.slugify(required_text(json_object("Missing text field"))))
 
 
-def _call(function: str, *args: object) -> Any:
-    try:
-        return bridge.call(f"typescript_utils.{function}", *args)
-    except RemoteError as error:
-        if error.type in ("RangeError", "TypeError"):
-            raise BadRequest(error.message) from error
-        raise
+def _options(body: dict[str, object], *names: str) -> dict[str, Any]:
+    """What is given of these."""
+    return {name: text for name in names if (text := optional_text(body, name)) is not None}
 
 
 def _number(value: object) -> int | float:

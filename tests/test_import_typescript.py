@@ -228,6 +228,27 @@ for _ in range(2):
     assert done == [f"{pid} 1 [1, 2, 3]", "1 2", "PeerGone", "PeerUnavailable"]
 
 
+def test_call_by_names_the_only_node_and_how_long_calls_may_take(folder: Path) -> None:
+    directory = folder / "named"
+    program = """
+import os, sys
+import shm_protocol
+from node_side import other, utils
+shm_protocol.typescript.call_by(shm_protocol.connect(sys.argv[1] + "/node.sock", timeout=0.1, lazy=True), timeout=0.2)
+def outcome(function, *args):
+    try:
+        return function(*args)
+    except shm_protocol.BridgeError as error:
+        return f"{type(error).__name__}: {error}"
+for told in (outcome(utils.pid), outcome(other.step), outcome(utils.spin)):
+    print(str(told).partition(":")[0])
+""".replace("sys.argv[1]", repr(str(directory)))
+    assert printed(folder, program, SHM_POLYGLOT_CHILD="") == ["PeerUnavailable"] * 3
+    with listening(folder, directory) as pid:
+        # The other file it does not expose.
+        assert printed(folder, program, SHM_POLYGLOT_CHILD="") == [str(pid), "PeerUnavailable", "CallTimeout"]
+
+
 def test_a_gunicorn_worker_calls_the_node_that_it_is_connected_to(folder: Path) -> None:
     directory = folder / "worker"
     (folder / "app.py").write_text(

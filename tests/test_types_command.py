@@ -89,6 +89,31 @@ def test_check_writes_nothing_and_prints_what_differs(project: Path) -> None:
     assert "text: string" in (project / "ml.d.py.ts").read_text()
 
 
+def test_a_description_is_written_where_it_is_wanted_and_kept_up_to_date_from_then_on(project: Path) -> None:
+    assert run(project, "ml.py", "utils.ts").returncode == 0
+    assert not (project / "ml.py.json").exists()
+    assert run(project, "--carried").stderr.splitlines()[:2] == ["ml.py.json: written", "utils.ts.json: written"]
+    assert run(project, "--check").returncode == 0
+
+    # What a description tells, and types do not.
+    (project / "ml.py").write_text(ML.replace('"en"]', '"en", "fr"]').replace('= "en"', '= "fr"'))
+    stale = run(project, "--check")
+    assert stale.returncode == 1
+    assert "+++ ml.py.json as it should be" in stale.stdout
+    (project / "main.ts").unlink()
+    (project / "ml.d.py.ts").unlink()
+    assert run(project).returncode == 0
+    assert run(project, "--check").returncode == 0
+    assert '"fr"' in (project / "ml.py.json").read_text()
+
+    (project / "ml.py").write_text(f"# Is longer now.\n{ML}".replace("0.5", "0.75"))
+    (project / "ml.py.json").unlink()
+    assert run(project, "--carried", "ml.py").returncode == 0
+    (project / "ml.py").write_text(ML)
+    # Who edits what a function does has nothing to write.
+    assert run(project, "--check", "ml.py").returncode == 0
+
+
 def test_with_out_they_are_written_into_an_image_of_the_folder(project: Path) -> None:
     (project / "src" / "deep").mkdir(parents=True)
     (project / "src" / "deep" / "ml.py").write_text(ML)

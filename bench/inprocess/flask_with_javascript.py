@@ -10,15 +10,16 @@ its engine in a thread of its own, which every call has to wake.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import pythonmonkey
 from shm_protocol import RemoteError
 
-from python_side import bridge
-from python_side.app import create_app
-
+FUNCTIONS: Final = ("slugify", "formatNumber", "formatDate", "segment")
 SCRIPT: Final = Path(__file__).resolve().parent.parent / "build" / "embedded.js"
 
 
@@ -39,6 +40,20 @@ class EmbeddedJavaScript:
         return _plain(outcome["value"])
 
 
+def _imported(node: EmbeddedJavaScript) -> ModuleType:
+    """What `from node_side import typescript_utils` is to give: the same functions, in this process."""
+
+    def function(name: str) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            return node.call(name, *args, *([options] if options else []), timeout=0)
+
+        return call
+
+    module = ModuleType("node_side.typescript_utils")
+    vars(module).update({name: function(name) for name in FUNCTIONS})
+    return module
+
+
 def _plain(value: Any) -> Any:
     """A value of Python's own: the engine gives objects and arrays as proxies, which `json` takes for empty."""
     if isinstance(value, dict):
@@ -48,5 +63,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
-bridge.use(EmbeddedJavaScript())
+_node: Final = EmbeddedJavaScript()
+sys.modules["node_side.typescript_utils"] = _imported(_node)
+
+# When they are imported, the routes import that.
+from python_side import bridge  # noqa: E402
+from python_side.app import create_app  # noqa: E402
+
+bridge.use(_node)
 app: Final = create_app()

@@ -9,8 +9,8 @@ import path from "node:path";
 
 import { createHttpServer, type Route } from "../../node_side/http_server";
 import { Metrics } from "../../node_side/metrics";
-import type { Prediction, Python } from "../../node_side/python";
-import { predictionRoutes } from "../../node_side/routes/predictions";
+import { type Predictions, predictionRoutes } from "../../node_side/routes/predictions";
+import type { Prediction } from "../../python_side/ml_service.py";
 
 /** What is used of Pyodide: its own declarations want those of a browser. */
 interface PyProxy {
@@ -33,7 +33,7 @@ const MODEL_FILE = path.join(__dirname, "..", "..", "python_side", "ml_service.p
 const REQUEST_TIMEOUT_MS = 10_000;
 
 /** python_side/ml_service.py, run by Pyodide. */
-async function loadPython(): Promise<Pick<Python, "predict" | "predictBatch">> {
+async function loadPython(): Promise<Predictions> {
   const pyodide = await loadPyodide();
   pyodide.runPython(readFileSync(MODEL_FILE, "utf8"));
   const predict = pyodide.globals.get("predict");
@@ -46,8 +46,9 @@ async function loadPython(): Promise<Pick<Python, "predict" | "predictBatch">> {
     }
   };
   return {
+    MODEL: "sentiment-v1",
     predict: (text) => Promise.resolve(toPlain(predict(text)) as Prediction),
-    predictBatch: (texts) => {
+    predict_batch: (texts) => {
       const list = pyodide.toPy(texts);
       try {
         return Promise.resolve(toPlain(predictBatch(list)) as Prediction[]);
@@ -76,7 +77,6 @@ const health: Route = {
 
 async function main(): Promise<void> {
   const python = await loadPython();
-  // The routes want the class, of which they call these two methods.
   const routes = predictionRoutes(python);
   const server = createHttpServer([health, ...routes], new Metrics(), REQUEST_TIMEOUT_MS);
   server.listen(Number(process.argv[2]), "127.0.0.1");

@@ -23,7 +23,7 @@ class BuildFailed(Exception):
 def node_side() -> None:
     """node_side/dist, as node_side/Dockerfile builds and runs it. Raises BuildFailed."""
     command = ("npm", "run", "--silent", "build", "--workspace", "node_side")
-    _build(*command, output=ROOT / "node_side" / "dist" / "server.js", sources=_showcase())
+    _build(*command, output=ROOT / "node_side" / "dist" / "node_side" / "server.js", sources=_showcase())
 
 
 def bare_node() -> None:
@@ -51,7 +51,8 @@ def _bundle(source: str, options: tuple[str, ...]) -> None:
 
 def _showcase() -> list[Path]:
     folder = ROOT / "node_side"
-    return [*folder.glob("*.ts"), *folder.glob("routes/*.ts"), folder / "tsconfig.json", ROOT / "tsconfig.base.json"]
+    sources = [*folder.glob("*.ts"), *folder.glob("routes/*.ts"), *(ROOT / "python_side").glob("*.d.py.ts")]
+    return [*sources, folder / "tsconfig.json", folder / "package.json", ROOT / "tsconfig.base.json"]
 
 
 def _build(*command: str, output: Path, sources: list[Path]) -> None:

@@ -80,7 +80,7 @@ PAIR: Final = Service(
     "this bridge",
     (
         Program(
-            ("node", "node_side/dist/server.js"),
+            ("node", "node_side/dist/node_side/server.js"),
             (HEALTH, PREDICT, BATCH),
             label="Node",
             environment={"SHM_POLYGLOT_NODE_PORT": "{port}", "NODE_ENV": "production"},

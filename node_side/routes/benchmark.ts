@@ -1,13 +1,13 @@
 import { runBenchmark } from "../benchmark";
 import { HttpError } from "../http_error";
 import type { Route } from "../http_server";
-import type { Python } from "../python";
+import type { PythonWorkers } from "../python_workers";
 
 const DEFAULT_ITERATIONS = 10_000;
 const MAX_ITERATIONS = 100_000;
 
 /** GET /api/benchmark: one run at a time, because two would measure each other. */
-export function benchmarkRoute(python: Python): Route {
+export function benchmarkRoute(python: PythonWorkers): Route {
   let running = false;
   return {
     method: "GET",

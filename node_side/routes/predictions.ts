@@ -1,12 +1,15 @@
+import type * as ml_service from "../../python_side/ml_service.py";
 import type { Route } from "../http_server";
 import { HttpError } from "../http_error";
 import { readJsonObject, requireText } from "../json_body";
-import { MODEL, type Python } from "../python";
 
 const MAX_BATCH = 100;
 
+/** What the routes have of Python's module. */
+export type Predictions = Pick<typeof ml_service, "MODEL" | "predict" | "predict_batch">;
+
 /** POST /api/predict and POST /api/batch: answered with Python's model. */
-export function predictionRoutes(python: Pick<Python, "predict" | "predictBatch">): Route[] {
+export function predictionRoutes({ MODEL, predict, predict_batch }: Predictions): Route[] {
   return [
     {
       method: "POST",
@@ -14,7 +17,7 @@ export function predictionRoutes(python: Pick<Python, "predict" | "predictBatch"
       language: "python",
       async handle(request) {
         const text = textOf(await readJsonObject(request, "Missing text field"));
-        const prediction = await python.predict(text);
+        const prediction = await predict(text);
         return { body: { text, prediction, model: MODEL, timestamp: new Date().toISOString() } };
       },
     },
@@ -24,7 +27,7 @@ export function predictionRoutes(python: Pick<Python, "predict" | "predictBatch"
       language: "python",
       async handle(request) {
         const texts = textsOf(await readJsonObject(request, "Missing texts array"));
-        const predictions = await python.predictBatch(texts);
+        const predictions = await predict_batch(texts);
         const results = texts.map((text, index) => ({ text, prediction: predictions[index] }));
         return { body: { results, count: results.length, model: MODEL, timestamp: new Date().toISOString() } };
       },

@@ -1,17 +1,14 @@
-import type { Bridge } from "@shm-polyglot/protocol";
-
 import type { Answer, Route } from "../http_server";
 import type { Metrics } from "../metrics";
-import { ServedCalls } from "../served_calls";
+import type { PythonWorkers } from "../python_workers";
 
 /** GET / and GET /health: what this server is, and whether Python is there; GET /api/stats: what it has done. */
-export function statusRoutes(bridge: Bridge, metrics: Metrics): Route[] {
-  const served = new ServedCalls(bridge);
-  const health = (): Answer => describe(bridge);
+export function statusRoutes(python: PythonWorkers, metrics: Metrics): Route[] {
+  const health = (): Answer => describe(python);
   const stats = (): Answer => {
     const { crossLanguageCalls, ...rest } = metrics.snapshot();
-    const both = crossLanguageCalls + served.count;
-    return { body: { ...rest, crossLanguageCalls: both, memory_shared: sharesMemory(bridge) } };
+    const both = crossLanguageCalls + python.callsServed;
+    return { body: { ...rest, crossLanguageCalls: both, memory_shared: python.sharesMemory } };
   };
   return [
     { method: "GET", path: "/", language: "typescript", handle: health },
@@ -20,9 +17,8 @@ export function statusRoutes(bridge: Bridge, metrics: Metrics): Route[] {
   ];
 }
 
-function describe(bridge: Bridge): Answer {
-  const workers = bridge.connections.filter((connection) => connection.role === "worker");
-  const attached = workers.length > 0;
+function describe(python: PythonWorkers): Answer {
+  const attached = python.isAttached;
   return {
     status: attached ? 200 : 503,
     body: {
@@ -30,18 +26,12 @@ function describe(bridge: Bridge): Answer {
       service: "shm-polyglot TypeScript server",
       runtime: `Node.js ${process.versions.node}`,
       polyglot: attached,
-      // A worker says e.g. `python 3.12.1`.
-      languages: ["typescript", ...new Set(workers.map(({ language }) => language.replace(/ .*/, "")))],
+      languages: ["typescript", ...python.languages],
       features: {
-        wsgi: workers.some(({ name }) => name.startsWith("gunicorn ")),
+        wsgi: python.servesWsgi,
         cross_language_calls: attached,
-        shared_memory: sharesMemory(bridge),
+        shared_memory: python.sharesMemory,
       },
     },
   };
-}
-
-/** Whether Python's connections go through shared memory; with the socket transport they do not. */
-function sharesMemory(bridge: Bridge): boolean {
-  return bridge.connections.some((connection) => connection.transport === "shm");
 }

@@ -9,13 +9,14 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import * as threads from "node:worker_threads";
 
-import { hookFor } from "./register_hooks";
+import { ENDING } from "./described/carried";
+import { hookFor, resolve } from "./register_hooks";
 import { commonJsStubs, esModuleStubs } from "./stub_modules";
 import { acceptInTsNode } from "./ts_node";
 
 interface HookedModule {
   _extensions: Record<string, (module: { exports: object }, file: string) => void>;
-  registerHooks?: (hooks: { load: (url: string, context: unknown, next: (url: string, context?: unknown) => unknown) => unknown }) => void;
+  registerHooks?: (hooks: { load: ReturnType<typeof hookFor>; resolve: typeof resolve }) => void;
   register?: (url: string, options: { parentURL: URL }) => void;
 }
 
@@ -28,7 +29,9 @@ function register(): void {
   if (hooked[marked] === true) return;
   hooked[marked] = true;
   hooked._extensions[".py"] = (module, file) => { module.exports = commonJsStubs(file); };
-  if (hooked.registerHooks !== undefined) hooked.registerHooks({ load: hookFor(esModuleStubs) });
+  // Where `ml.py` is missing, CommonJS looks for it with each of these endings.
+  hooked._extensions[`.py${ENDING}`] = (module, file) => { module.exports = commonJsStubs(file.slice(0, -ENDING.length)); };
+  if (hooked.registerHooks !== undefined) hooked.registerHooks({ load: hookFor(esModuleStubs), resolve });
   else hooked.register?.(pathToFileURL(join(__dirname, "register_hooks.js")).href, { parentURL: pathToFileURL(__filename) });
   acceptInTsNode();
 }

@@ -1,12 +1,20 @@
-/** The hook for ES modules. Node 20 loads this file in a thread of its own; newer ones have it in the program's. */
+/** The hooks for ES modules. Node 20 loads this file in a thread of its own; newer ones have them in the program's. */
 
+import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
+import { ENDING } from "./described/carried";
 import { esModuleStubs } from "./stub_modules";
 
 interface Loaded {
   format: "module";
   source: string;
+  shortCircuit: true;
+}
+
+interface Resolved {
+  format: "module";
+  url: string;
   shortCircuit: true;
 }
 
@@ -24,3 +32,15 @@ export function hookFor(stubs: (file: string) => string): (url: string, context:
 }
 
 export const load = hookFor(esModuleStubs);
+
+/** Finds a `.py` file that is not there, but its description. */
+export function resolve(specifier: string, context: { parentURL?: string | undefined }, next: Next): unknown {
+  const { parentURL } = context;
+  if (!specifier.endsWith(".py") || !URL.canParse(specifier, parentURL)) return next(specifier, context);
+  const { href, protocol } = new URL(specifier, parentURL);
+  // What does not begin with a dot, a slash or a scheme is a package.
+  const isPath = /^(?:\.{0,2}\/|file:)/.test(specifier);
+  if (!isPath || protocol !== "file:" || existsSync(fileURLToPath(href)) || !existsSync(fileURLToPath(href) + ENDING)) return next(specifier, context);
+  const resolved: Resolved = { format: "module", url: href, shortCircuit: true };
+  return resolved;
+}

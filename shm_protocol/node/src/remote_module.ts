@@ -1,6 +1,5 @@
 /** Which process runs a Python file, and the way there. */
 
-import { realpathSync } from "node:fs";
 import { join, relative, sep } from "node:path";
 
 import { type Bridge, type CallOptions, openBridges, type StreamOptions } from "./bridge";
@@ -11,6 +10,7 @@ import { isBridgeError, PeerUnavailable, UnknownMethod } from "./errors";
 import { projectFolder } from "./project";
 import { pythonFor } from "./python_command";
 import { callMethod, streamMethod } from "./references";
+import { realPathOf } from "./sources";
 
 const SOURCES = "shm_polyglot.sources";
 const SOURCES_MS = 5000;
@@ -39,6 +39,9 @@ interface Source {
 /** Workers of which nothing is to be learned, because their library is older. */
 const silent = new WeakSet<ConnectionInfo>();
 
+/** What a worker does. */
+class NotExposed extends Error {}
+
 /** A Python file, wherever it runs: in a worker that exposes it, else in a child of this process. */
 export class RemoteModule {
   private readonly file: string;
@@ -46,18 +49,18 @@ export class RemoteModule {
 
   /** `isInChild`: it runs in a child whoever else may expose it. */
   constructor(file: string, private readonly isInChild = false) {
-    this.file = realpathSync(file);
+    this.file = realPathOf(file);
   }
 
   /** Call what the module has under `name`. @throws as Bridge.call does, and what the file raises where it is loaded. */
   async call(name: string, args: readonly unknown[], options: CallOptions): Promise<unknown> {
-    const { runner, key } = this.known() ?? (await this.find());
+    const { runner, key } = this.known() ?? (await this.find(options.timeoutMs));
     return runner.call(`${key}.${name}`, args, options);
   }
 
   /** The same for what gives its answer in items. The call is made when the first is asked for. */
   async *stream(name: string, args: readonly unknown[], options: StreamOptions): AsyncGenerator<unknown, void, undefined> {
-    const { runner, key } = this.known() ?? (await this.find());
+    const { runner, key } = this.known() ?? (await this.find(options.timeoutMs));
     yield* runner.stream(`${key}.${name}`, args, options);
   }
 
@@ -85,24 +88,33 @@ export class RemoteModule {
     return this.way;
   }
 
-  private async find(): Promise<Way> {
-    const way = (this.isInChild ? undefined : await runOutside(() => this.inWorker())) ?? (await this.inChild());
+  private async find(timeoutMs = SOURCES_MS): Promise<Way> {
+    const found = this.isInChild ? {} : await runOutside(() => this.inWorker(Math.min(timeoutMs, SOURCES_MS)));
+    const way = found.way ?? (await this.inChild(found.silent));
     // Another may have been quicker: all go the same way.
     return (this.way ??= way);
   }
 
-  private async inWorker(): Promise<Way | undefined> {
-    for (const bridge of openBridges()) {
-      for (const connection of bridge.connections.filter(({ role }) => role === "worker")) {
-        const key = (await sourcesOf(bridge, connection)).find((source) => this.is(source, connection))?.key;
-        if (key !== undefined) return { runner: bridge, key, isOver: () => !openBridges().includes(bridge) };
-      }
+  /** The way to a worker that exposes it; else why one has not told, where there is such a one. */
+  private async inWorker(timeoutMs: number): Promise<{ way?: Way; silent?: Error | undefined }> {
+    const asked = openBridges().flatMap((bridge) =>
+      bridge.connections.filter(({ role }) => role === "worker").map(async (connection): Promise<Way> => {
+        const key = (await sourcesOf(bridge, connection, timeoutMs)).find((source) => this.is(source, connection))?.key;
+        if (key === undefined) throw new NotExposed();
+        return { runner: bridge, key, isOver: () => !openBridges().includes(bridge) };
+      }));
+    try {
+      return { way: await Promise.any(asked) };
+    } catch (error) {
+      const [why] = (error as AggregateError).errors.filter((one): one is Error => one instanceof Error && !(one instanceof NotExposed));
+      return { silent: why };
     }
-    return undefined;
   }
 
-  private async inChild(): Promise<Way> {
+  private async inChild(silent: Error | undefined): Promise<Way> {
     if (process.env["SHM_POLYGLOT_CHILD"] === "0") {
+      // It may be the one that runs it.
+      if (silent !== undefined) throw silent;
       const why = this.isInChild ? "it is loaded" : `no worker exposes it (${whereWorkersAre()})`;
       throw new PeerUnavailable(`${this.file}: ${why}, and SHM_POLYGLOT_CHILD=0 forbids a Python child of this process`);
     }
@@ -123,13 +135,13 @@ function whereWorkersAre(): string {
   return paths.length === 0 ? "this process does not listen for one" : `none that does is attached to ${paths.join(", ")}`;
 }
 
-async function sourcesOf(bridge: Bridge, connection: ConnectionInfo): Promise<Source[]> {
+async function sourcesOf(bridge: Bridge, connection: ConnectionInfo, timeoutMs: number): Promise<Source[]> {
   if (silent.has(connection)) return [];
   try {
-    return await bridge.call<Source[] & []>(SOURCES, [], { connection, timeoutMs: SOURCES_MS });
+    return await bridge.call<Source[] & []>(SOURCES, [], { connection, timeoutMs });
   } catch (error) {
-    if (isBridgeError(error, UnknownMethod)) silent.add(connection);
-    // One that has gone, or is too busy to answer, is no way either.
+    if (!isBridgeError(error, UnknownMethod)) throw error;
+    silent.add(connection);
     return [];
   }
 }

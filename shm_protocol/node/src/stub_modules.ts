@@ -1,17 +1,16 @@
 /** Modules of stubs: what an import hook gives instead of a Python file, and what is generated for tools without hooks. */
 
-import { realpathSync } from "node:fs";
-
 import type { ModuleDescription } from "./described/description";
 import { describePython } from "./described/python_module";
 import { RemoteModule } from "./remote_module";
+import { realPathOf } from "./sources";
 import { makeStubs } from "./stubs";
 
 const made = new Map<string, Record<string, unknown>>();
 
 /** The stubs of a Python file, the same for everybody who imports it. @throws as describePython does. */
 export function stubsOf(file: string, described?: ModuleDescription): Record<string, unknown> {
-  const real = realpathSync(file);
+  const real = realPathOf(file);
   let stubs = made.get(real);
   if (stubs === undefined) {
     stubs = makeStubs(described ?? describePython(real), new RemoteModule(real));
@@ -22,7 +21,7 @@ export function stubsOf(file: string, described?: ModuleDescription): Record<str
 
 /** What a CommonJS module of the stubs of `file` exports. A name that it does not have is an error that says what it has. */
 export function commonJsStubs(file: string): object {
-  const described = describePython(realpathSync(file));
+  const described = describePython(realPathOf(file));
   const stubs = Object.assign(Object.defineProperty({}, "__esModule", { value: true }), stubsOf(file, described));
   return new Proxy(stubs, {
     get(target, name, receiver): unknown {
@@ -49,7 +48,7 @@ const CREATE_REQUIRE =
 
 /** An ES module of the stubs of `file`: with their names, so that a wrong one is found when it is linked. */
 export function esModuleStubs(file: string): string {
-  const described = describePython(realpathSync(file));
+  const described = describePython(realPathOf(file));
   const names = exportedNames(described);
   return [
     ...CREATE_REQUIRE,

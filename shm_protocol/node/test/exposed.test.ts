@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
+import { resolve } from "node:path";
 import { suite, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import vm from "node:vm";
@@ -58,9 +59,11 @@ suite("what is exposed", () => {
   test("a module in CommonJS says which file it is, and of others the program may", () => {
     const exposed = new Exposed();
     exposed.add({ sample, parts: { ...sample } });
-    const file = require.resolve("./sample_module");
+    // These tests are compiled: by its source map it is known by its source.
+    const compiled = require.resolve("./sample_module");
+    const file = resolve(__dirname, "..", "..", "..", "test", "sample_module.ts");
     assert.deepEqual(exposed.sources().map((source) => [source.key, source.file]), [["sample", file]]);
-    exposed.nameFiles({ parts: pathToFileURL(file).href });
+    exposed.nameFiles({ parts: pathToFileURL(compiled).href });
     const [, parts] = exposed.sources();
     assert.equal(parts?.file, file);
     assert.ok(parts.project === null || file.endsWith(`/${parts.project}`));

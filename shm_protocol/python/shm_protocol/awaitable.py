@@ -80,7 +80,7 @@ async def _call(route: Route, call: Called, args: Sequence[object]) -> Any:
     while True:
         place, client = await _reach(route)
         try:
-            return await client.call_with(f"{place.key}.{call.name}", args, route.timeout, None, handles=call.handles)
+            return await client.call_with(f"{place.key}.{call.name}", args, place.timeout, None, handles=call.handles)
         except (PeerUnavailable, UnknownMethod) as error:
             route.forget_if_ended(place, error)
         except PeerGone as error:

@@ -18,7 +18,7 @@ from weakref import ref
 
 from . import frames
 from .exposables import Exposables, Function, functions_of, is_asynchronous, looked_at, named, nothing_in
-from .module_members import file_of, in_project, members_of
+from .module_members import file_of, file_of_all, in_project, members_of
 from .options import shown
 
 BUILT_IN: Final = "shm_polyglot."
@@ -57,6 +57,7 @@ class Exposed:
         self.argument_counts: Final[dict[str, range]] = {}
         self.built_in: Final[dict[str, Function]] = {SOURCES: self.sources}
         self._modules: Final[dict[str, ModuleType]] = {}
+        self._mappings: Final[dict[str, dict[str, Function]]] = {}
         self._members: Final[set[str]] = set()
         # Not kept alive: a connection that nobody holds any more ends at once.
         self._namers: Final[dict[int, ref[Namer]]] = {}
@@ -74,6 +75,7 @@ class Exposed:
             raise TypeError(f"expose={shown(functions)}: must be a mapping of names to what is exposed")
         added: dict[str, Function] = {}
         modules: dict[str, ModuleType] = {}
+        mappings: dict[str, dict[str, Function]] = {}
         for key, given in looked_at("expose", lambda: list(functions.items())):
             name, value = named(key, given)
             if issubclass(type(value), ModuleType):
@@ -92,12 +94,15 @@ class Exposed:
                         f"expose: {full_name} is a coroutine function or an asynchronous generator; {NEEDS_LOOP}"
                     )
                 added[full_name] = function
+                if issubclass(type(value), Mapping):
+                    mappings.setdefault(name, {})[full_name.removeprefix(f"{name}.")] = function
         members = self._members_of(modules, added)
         added.update(members)
         self.insert(added)
         self._members.difference_update(added)
         self._members.update(members)
         self._modules.update(modules)
+        self._mappings.update(mappings)
         for name, module in modules.items():
             _hold_against_declarations(module, f"{name}.", added)
 
@@ -120,8 +125,11 @@ class Exposed:
                 namer.name_exposed(list(added))
 
     def sources(self) -> list[dict[str, str | None]]:
-        """Which file stands behind each module that is exposed (PROTOCOL.md section 7)."""
+        """Which file stands behind each module that is exposed, and each mapping of functions of one module, which
+        functools.wraps may have wrapped (PROTOCOL.md section 7).
+        """
         found = [(key, file_of(module)) for key, module in list(self._modules.items())]
+        found += [(key, file_of_all(functions)) for key, functions in list(self._mappings.items())]
         return [{"key": key, "file": file, "project": in_project(file)} for key, file in found if file is not None]
 
     def _members_of(self, modules: Mapping[str, ModuleType], added: Mapping[str, Function]) -> dict[str, Function]:

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from types import ModuleType
 
+from .described import carried
 from .described.description import Module
 from .described.typescript_source import NoCompiler, describe
+from .errors import PeerUnavailable
 from .node_command import JAVASCRIPT, TYPESCRIPT
 from .options import DEFAULT_TIMEOUT_S
 from .routes import Route
@@ -41,10 +43,17 @@ def load(file: str | os.PathLike[str], *, timeout: float | None = DEFAULT_TIMEOU
 
 
 def described_or_run(path: Path, route: Route) -> Module:
-    """What the module has: as its compiler tells, or, where there is none, as it says when it runs."""
+    """What the module has: as its compiler tells; where there is none, or no source, as a description that is carried
+    tells; else as it says when it runs.
+    """
     try:
         return describe(path)
-    except NoCompiler:
+    except (NoCompiler, PeerUnavailable, FileNotFoundError) as missing:
+        found = carried.read(path)
+        if found is not None:
+            return found
+        if not isinstance(missing, NoCompiler):
+            raise
         place = route.find()
         # Whoever listens does not say what its modules have.
         if place.child is None:

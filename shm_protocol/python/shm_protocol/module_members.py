@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from abc import ABCMeta
+from collections.abc import Mapping
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
@@ -16,6 +18,8 @@ _NAMESPACE: Final[Any] = vars(type)["__dict__"]
 _MRO: Final[Any] = vars(type)["__mro__"]
 _METACLASSES: Final = (type, ABCMeta)
 """A class of any other does what that likes when it is called, as an enum's."""
+_MAX_WRAPPERS: Final = 100
+"""A wrapper may name itself."""
 _VALUES: Final = (BaseException, tuple, list, dict, str, bytes, int, float, set, frozenset)
 _NO_OBJECTS: Final = (*_VALUES, type, ModuleType, FunctionType)
 
@@ -47,6 +51,26 @@ def file_of(module: ModuleType) -> str | None:
     if not isinstance(file, str) or not file.endswith(".py"):
         return None
     return os.path.realpath(file)
+
+
+def file_of_all(functions: Mapping[str, Function]) -> str | None:
+    """The same of the one module that has all of these functions under these names. By functools.wraps another may
+    stand for one of its. None where there is no such module.
+    """
+    files = {_file_of_function(name, function) for name, function in functions.items()}
+    return files.pop() if len(files) == 1 else None
+
+
+def _file_of_function(name: str, function: Function) -> str | None:
+    # As inspect.unwrap, but nothing of an object's own is run for it.
+    for _ in range(_MAX_WRAPPERS):
+        if type(function) is not FunctionType or "__wrapped__" not in vars(function):
+            break
+        function = vars(function)["__wrapped__"]
+    if type(function) is not FunctionType or function.__qualname__ != name:
+        return None
+    module = sys.modules.get(function.__module__)
+    return file_of(module) if module is not None and name in vars(module) else None
 
 
 def in_project(file: str) -> str | None:

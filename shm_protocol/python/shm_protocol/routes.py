@@ -21,12 +21,21 @@ CHILD: Final = "SHM_POLYGLOT_CHILD"
 
 
 class Place(NamedTuple):
-    """Where a file's functions run, as `key.function`. child: the process, where it is this program's own."""
+    """Where a file's functions run, as `key.function`. child: the process, where it is this program's own. options: of
+    each call, such as `timeout`.
+    """
 
     client: Client
     key: str
     child: NodeChild | None
     exports: list[Export]
+    options: dict[str, Any]
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds for each call; None: for ever."""
+        timeout: float | None = self.options.get("timeout", DEFAULT_TIMEOUT_S)
+        return timeout
 
     def explained(self, error: PeerGone) -> PeerGone:
         """With what the child wrote last, where it is one and has ended."""
@@ -48,8 +57,7 @@ class Route:
         self.file: Final = file
         self._in_child: Final = in_child
         self._was_served = False
-        self.options: Final = options
-        self.timeout: Final[float | None] = options.get("timeout", DEFAULT_TIMEOUT_S)
+        self._options: Final = options
         self._fresh = fresh
         self.place: Place | None = None
         self._finding = threading.Lock()
@@ -63,8 +71,8 @@ class Route:
             place = self.place or self.find()
             try:
                 if handles:
-                    return place.client.call_with(f"{place.key}.{name}", args, self.timeout, None, handles=True)
-                return place.client.call(f"{place.key}.{name}", *args, **self.options)
+                    return place.client.call_with(f"{place.key}.{name}", args, place.timeout, None, handles=True)
+                return place.client.call(f"{place.key}.{name}", *args, **place.options)
             except (PeerUnavailable, UnknownMethod) as error:
                 # Where it had ended before, nothing has been sent.
                 self.forget_if_ended(place, error)
@@ -84,9 +92,11 @@ class Route:
 
     def find(self) -> Place:
         """Where it runs; a child is started where nobody does. Raises PeerUnavailable."""
+        # Not within the lock: whoever waits for a Node that is not there is not waited for by all.
+        served = self._served()
         with self._finding:
             if self.place is None:
-                self.place = self._served() or self._in_own_child()
+                self.place = served or self._in_own_child()
             return self.place
 
     def after_fork_in_child(self) -> None:
@@ -99,7 +109,7 @@ class Route:
         if served is None:
             return None
         self._was_served = True
-        return Place(served.client, served.key, None, [])
+        return Place(served.client, served.key, None, [], {**served.options, **self._options})
 
     def _in_own_child(self) -> Place:
         if self._was_served:
@@ -109,7 +119,7 @@ class Route:
             raise PeerUnavailable(f"{self.file}: {CHILD}=0 lets this program start no Node{whose}")
         child, key, exports = load_in_child(self.file, fresh=self._fresh)
         self._fresh = False
-        return Place(child.client, key, child, exports)
+        return Place(child.client, key, child, exports, self._options)
 
     def forget_if_ended(self, place: Place, error: PeerUnavailable | UnknownMethod) -> None:
         """Called where a call was not made. Raises that error, but where it was because a child had ended before."""

@@ -6,8 +6,9 @@
     typescript_utils.slugify("Hello, World")
 
 Importing this module lets Python's imports find `typescript_utils.ts` (also `.mts` and `.cts`) where it would look for
-`typescript_utils.py`. Python's own modules come first. Functions are called as Python's own are: what they promise has
-been awaited, and generators are iterators. They run in Node, which starts at the first call; see load.
+`typescript_utils.py`, or a description of it that is carried, `typescript_utils.ts.json`. Python's own modules come
+first. Functions are called as Python's own are: what they promise has been awaited, and generators are iterators. They
+run in the Node that listens and exposes the file, else in one that starts at the first call; see load, and call_by.
 """
 
 from __future__ import annotations
@@ -18,11 +19,28 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from .options import DEFAULT_TIMEOUT_S
+
+if TYPE_CHECKING:
+    from .client import Client
 
 SUFFIXES: Final = (".ts", ".mts", ".cts")
 
-__all__ = ["TypeScriptFinder", "TypeScriptLoader"]
+__all__ = ["TypeScriptFinder", "TypeScriptLoader", "call_by"]
+
+
+def call_by(client: Client, *, timeout: float | None = DEFAULT_TIMEOUT_S) -> None:
+    """Have this client make the calls of imported functions in this process, and nobody else: they run in the Node that
+    it connects to, no other is looked for, and none is started. What has been called before goes on as it is.
+
+    timeout: seconds for each call, None: for ever. In a gunicorn worker its own client, shm_protocol.gunicorn.bridge(),
+    goes before it, with the worker's time-out.
+    """
+    from .sources import use
+
+    use(client, timeout)
 
 
 class TypeScriptLoader:
@@ -37,6 +55,7 @@ class TypeScriptLoader:
     def exec_module(self, module: ModuleType) -> None:
         """Give it what TypeScript's has. Raises ImportError, and SyntaxError where the file does not compile."""
         # Whatever calls TypeScript is needed now, and not before.
+        from .described.carried import Unusable
         from .described.typescript_source import CannotDescribe
         from .errors import PeerUnavailable
         from .loading import described_or_run
@@ -50,7 +69,7 @@ class TypeScriptLoader:
             fill(module, described_or_run(path, route), route)
         except SyntaxError:
             raise
-        except (CannotDescribe, PeerUnavailable, OSError) as error:
+        except (CannotDescribe, Unusable, PeerUnavailable, OSError) as error:
             raise ImportError(str(error), name=module.__name__, path=self.path) from error
 
     def __repr__(self) -> str:
@@ -75,7 +94,8 @@ class TypeScriptFinder:
                 continue
             for suffix in SUFFIXES:
                 file = os.path.join(folder or os.curdir, tail + suffix)  # noqa: PTH118  # asked for every import that fails
-                if os.path.isfile(file):  # noqa: PTH113
+                # Or its description, which stands for it: see described/carried.py.
+                if os.path.isfile(file) or os.path.isfile(f"{file}.json"):  # noqa: PTH113
                     loader = TypeScriptLoader(os.path.abspath(file))  # noqa: PTH100
                     spec = ModuleSpec(fullname, loader, origin=loader.path)  # type: ignore[arg-type]  # as they are called
                     spec.has_location = True

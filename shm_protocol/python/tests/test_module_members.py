@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import os
@@ -47,6 +48,8 @@ log = logging.getLogger("x")
 counted = Counter()
 colour = Colour.RED
 alias = Counter
+
+def learn(text): ...
 """
 
 
@@ -63,6 +66,7 @@ def names(exposed: Exposed) -> set[str]:
 
 
 OWN = {
+    "m.learn",
     "m.Model",
     "m.Model.load",
     "m.Model.count",
@@ -111,6 +115,12 @@ def test_the_files_of_exposed_modules_are_told(
     exposed = Exposed({"m": module, "f": {"g": len}})
     file = os.path.realpath(tmp_path / "made_members.py")
     assert exposed.sources() == [{"key": "m", "file": file, "project": "made_members.py"}]
+    learn = vars(module)["learn"]
+    wrapped = functools.wraps(learn)(lambda text: learn(text))
+    told = Exposed({"own": {"learn": learn}, "wrapped": {"learn": wrapped}, "other": {"l": learn}}).sources()
+    assert [(source["key"], source["file"]) for source in told] == [("own", file), ("wrapped", file)]
+    mixed = {"learn": wrapped, "read": os.read, "f": lambda: None}
+    assert Exposed({"mixed": mixed}).sources() == []
     monkeypatch.chdir("/")
     assert exposed.built_in["shm_polyglot.sources"]() == [{"key": "m", "file": file, "project": file.removeprefix("/")}]
     (tmp_path / "elsewhere").mkdir()

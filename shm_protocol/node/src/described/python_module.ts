@@ -1,10 +1,11 @@
-/** What a Python module has: its own Python reads the source, without running it. */
+/** What a Python module has: its own Python reads the source, without running it; else a description that is carried tells. */
 
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { pythonFor, pythonMissing } from "../python_command";
+import { readCarried } from "./carried";
 import type { ModuleDescription } from "./description";
 
 const PROGRAM = "import sys; sys.path.append(sys.argv[1]); from described.python_source import main; main()";
@@ -13,18 +14,28 @@ const ENOUGH_BYTES = 64 * 1024 * 1024;
 /**
  * Describe a file.
  *
- * @throws SyntaxError for what Python cannot read, Error for a file that is not there or a Python that cannot be run.
+ * @throws SyntaxError for what Python cannot read, Error for a file that is not there or a Python that cannot be run, where
+ * no description is carried.
  */
 export function describePython(file: string): ModuleDescription {
+  const told = existsSync(file) ? readByPython(file) : new Error(`there is no file ${file}`);
+  if (!(told instanceof Error)) return told;
+  const carried = readCarried(file);
+  if (carried === undefined) throw told;
+  return carried;
+}
+
+/** What it tells, or why no Python can be run. */
+function readByPython(file: string): ModuleDescription | Error {
   const python = pythonFor(file);
   const args = ["-P", "-S", "-E", "-c", PROGRAM, folderOfDescriber(), file];
   const { status, stdout, stderr, error } = spawnSync(python, args, { encoding: "utf8", maxBuffer: ENOUGH_BYTES, stdio: ["ignore", "pipe", "pipe"] });
-  if (error !== undefined) throw new Error(pythonMissing(python, error.message));
+  if (error !== undefined) return new Error(pythonMissing(python, error.message));
   if (status === 0) return JSON.parse(stdout) as ModuleDescription;
   const said = stderr.trim();
   if (said.startsWith("SyntaxError: ")) throw new SyntaxError(said.slice("SyntaxError: ".length));
-  const isOld = said.includes("Unknown option: -P");
-  throw new Error(isOld ? pythonMissing(python, "it is older than 3.11") : `${file} cannot be described: ${said}`);
+  if (said.includes("Unknown option: -P")) return new Error(pythonMissing(python, "it is older than 3.11"));
+  throw new Error(`${file} cannot be described: ${said}`);
 }
 
 /** The folder that the package `described` lies in: in this package, in a checkout in Python's. */

@@ -274,6 +274,12 @@ def _add_types(parser: argparse.ArgumentParser) -> None:
         "runners, which know no import hooks",
     )
     parser.add_argument(
+        "--carried",
+        action="store_true",
+        help="write descriptions too (ml.py.json, utils.ts.json): with one an import needs neither the file itself nor "
+        "its language, as in a container that has the other one only; those that are there are kept up to date anyway",
+    )
+    parser.add_argument(
         "--check",
         action="store_true",
         help="write nothing; print the difference where types are stale, and exit with 1",
@@ -309,7 +315,7 @@ def _types(given: argparse.Namespace) -> int:
     # Here, because of all commands only this one needs what reads sources.
     from . import types
 
-    return types.run(types.Options(given.paths, given.out, given.check, given.stubs))
+    return types.run(types.Options(given.paths, given.out, given.check, given.stubs, given.carried))
 
 
 def _top(given: argparse.Namespace) -> int:

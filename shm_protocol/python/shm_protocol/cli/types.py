@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ..described import (
+    carried,
     crossing_files,
     declarations,
     generated_files,
@@ -42,13 +43,15 @@ class Failed(Exception):
 class Options:
     """What to write. paths: files, and folders in which to look for them. out: the folder for what is written; None:
     each beside its source. check: write nothing, and tell what would be written. stubs: the folder for modules of
-    stubs, which Python's files get instead of types; None: they do not.
+    stubs, which Python's files get instead of types; None: they do not. carried: descriptions too; one that is there is
+    kept up to date in any case.
     """
 
     paths: Sequence[Path] = ()
     out: Path | None = None
     check: bool = False
     stubs: Path | None = None
+    carried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +129,8 @@ def _outcome(source: _Source, options: Options) -> str:
             for line in _left_out(module, unknown):
                 _complain(f"{file}: {line}")
         outcomes = [
-            (_checked if options.check else _written)(target, generated_files.headed(file, text))
-            for target, text in _texts(source, module, body, options)
+            (_checked if options.check else _written)(target, text)
+            for target, text in (*_texts(source, module, body, options), *_carried(source, module, options))
         ]
         return next((outcome for outcome in outcomes if outcome != "unchanged"), "unchanged")
     except (Failed, NotOurs) as error:
@@ -167,11 +170,22 @@ def _texts(source: _Source, module: Module, types: str, options: Options) -> lis
     """What is to be written where. Raises NotOurs."""
     file, folder = source.file, source.folder
     if options.stubs is None or module["language"] != "python":
-        return [(generated_files.target_of(file, folder, options.out), types)]
+        return [(generated_files.target_of(file, folder, options.out), generated_files.headed(file, types))]
     target = generated_files.target_of(file, folder, options.stubs, generated_files.STUB_MODULES)
     beside = os.path.relpath(file.absolute(), target.absolute().parent)
     text = stub_modules.written(module, beside, os.path.relpath(file.absolute()))
-    return [(target, text), (target.with_suffix(".d.mts"), types)]
+    return [
+        (target, generated_files.headed(file, text)),
+        (target.with_suffix(".d.mts"), generated_files.headed(file, types)),
+    ]
+
+
+def _carried(source: _Source, module: Module, options: Options) -> Iterator[tuple[Path, str]]:
+    """The description, where it is wanted or there. Raises NotOurs."""
+    file = source.file
+    target = generated_files.target_of(file, source.folder, options.out, file.suffix + carried.ENDING)
+    if options.carried or generated_files.is_generated(target):
+        yield target, carried.written(module, generated_files.head_of(file))
 
 
 def _written(target: Path, text: str) -> str:

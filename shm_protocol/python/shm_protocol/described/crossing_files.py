@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from .carried import ENDING
 from .generated_files import DECLARATIONS, STUBS, TYPESCRIPT, is_generated
 
 _NOT_OF_THE_PROJECT: Final = frozenset(("node_modules", "__pycache__", "dist", "build", "venv", "site-packages"))
@@ -35,6 +36,8 @@ def crossing(folder: Path) -> list[Path]:
             found.update(_source_of(file, DECLARATIONS, (".py",)))
         elif file.suffix == STUBS:
             found.update(_source_of(file, STUBS, TYPESCRIPT))
+        elif file.suffix == ENDING and Path(file.stem).suffix in (".py", *TYPESCRIPT):
+            found.update(_source_of(file, ENDING, ("",)))
         elif file.suffix == ".py":
             found.update(_typescript_of(file, folder))
         elif file.suffix in _IMPORTERS and ".d" not in file.suffixes[-2:-1]:

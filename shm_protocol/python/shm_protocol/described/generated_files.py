@@ -41,9 +41,14 @@ def target_of(source: Path, folder: Path, out: Path | None, ending: str | None =
     return out / place / name
 
 
+def head_of(source: Path) -> str:
+    """What the first line of a generated file says."""
+    return f"{_MARK} from {source.name}: change that, and run it again."
+
+
 def headed(source: Path, text: str) -> str:
     """The text of a generated file, with what says so."""
-    told = f"{_MARK} from {source.name}: change that, and run it again."
+    told = head_of(source)
     if source.suffix == ".py":
         return f"// {told}\n\n{text}"
     # Python's formatters would write it otherwise.
