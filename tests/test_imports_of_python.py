@@ -345,6 +345,34 @@ result = [await die().catch(({ code, message }) => ({ code, message })), await a
     assert result[1:] == [2, 0]
 
 
+def test_a_child_that_lives_on_without_its_connection_is_replaced_and_ends(project: Project) -> None:
+    project.write("cut.py", "import os\ndef cut(): os.closerange(3, 100)\ndef pid(): return os.getpid()\n")
+    first, second, is_gone = project.result("""
+import { cut, pid } from "./cut.py";
+const runs = (one) => { try { process.kill(one, 0); return true; } catch { return false; } };
+const first = await pid();
+await cut().catch(() => undefined);
+let second = first;
+while (second === first) second = await pid().catch(() => first);
+while (runs(first)) await new Promise((resolve) => setTimeout(resolve, 10));
+result = [first, second, !runs(first)];
+""")
+    assert (first != second, is_gone) == (True, True)
+
+
+def test_items_of_a_generator_that_are_objects_stay_in_python(project: Project) -> None:
+    text = "from ml import Model\nfrom collections.abc import Iterator\n"
+    text += "def models() -> Iterator[Model]:\n    yield Model('a')\n    yield Model('b')\n"
+    text += "def mixed():\n    yield 1\n    yield Model('a')\n"
+    project.write("made.py", text)
+    assert project.result("""
+import { mixed, models } from "./made.py";
+result = [];
+for await (const model of models()) result.push((await model.predict("a")).label);
+for await (const one of mixed()) result.push(typeof one === "number" ? one : await one.count());
+""") == ["good", "bad", 1, 0]
+
+
 def test_when_the_program_ends_the_child_ends_as_a_program_does(project: Project) -> None:
     out, said = project.module('import { print_at_exit } from "./ml.py"; await print_at_exit();')
     assert (out, said) == ("printed\nthe child ends\n", "")

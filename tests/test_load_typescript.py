@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import shutil
@@ -112,6 +113,55 @@ def test_a_class_makes_objects_that_stay_in_typescript(utils: Any) -> None:
     assert list(utils.opened(True).keys()) == []
     with pytest.raises(TypeError, match="Store.. got an unexpected keyword argument 'colour'"):
         utils.Store(colour=1)
+
+
+ODD = """
+export enum Odd { mro = "q", _order_ = "r", name = "n" }
+export const symbol = () => Symbol("x");
+export function which<T extends string | number>(x: T): T extends string ? number : string;
+export function which(x: any): any { return x; }
+export abstract class Shape { static of(): string { return this.name; } abstract area(): number; }
+export class Square extends Shape {
+  constructor(private readonly side: number) { super(); }
+  area(): number { return this.side ** 2; }
+}
+export function* squares(upTo: number): Generator<Square> {
+  for (let side = 0; side < upTo; side++) yield new Square(side);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def odd(folder: Path) -> Any:
+    file = folder / "node_side" / "odd.ts"
+    file.write_text(ODD)
+    return load(file)
+
+
+def test_members_of_enums_that_an_enum_of_python_s_cannot_have_get_other_names(odd: Any) -> None:
+    assert [(one.name, one.value) for one in odd.Odd] == [("mro_", "q"), ("order", "r"), ("name", "n")]
+
+
+def test_types_that_are_no_objects_are_any(odd: Any) -> None:
+    assert str(inspect.signature(odd.symbol)) == "() -> 'Any'"
+    assert str(inspect.signature(odd.which)).endswith("-> 'str | float'")
+    assert odd.which("a") == "a"
+
+
+def test_items_of_a_generator_that_are_objects_stay_in_typescript(odd: Any) -> None:
+    assert [type(one) for one in odd.squares(2)] == [odd.Square, odd.Square]
+    assert [one.area() for one in odd.squares(3)] == [0, 1, 4]
+
+    async def areas() -> list[float]:
+        return [await one.area() async for one in shm_protocol.aio(odd).squares(3)]
+
+    assert asyncio.run(areas()) == [0, 1, 4]
+
+
+def test_a_class_has_the_static_methods_that_it_inherits_and_an_abstract_one_makes_no_objects(odd: Any) -> None:
+    assert (odd.Shape.of(), odd.Square.of()) == ("Shape", "Square")
+    with pytest.raises(TypeError, match="Shape is abstract, or its constructor is not public"):
+        odd.Shape()
 
 
 def test_a_name_that_is_not_there_is_told_with_what_there_is(utils: Any) -> None:

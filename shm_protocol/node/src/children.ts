@@ -49,6 +49,7 @@ export class PythonChild {
   private readonly ended: Promise<string>;
   private process: ChildProcess | undefined;
   private isEnding = false;
+  private isWaitedFor = false;
 
   constructor(private readonly python: string) {
     removeAbandoned();
@@ -113,6 +114,7 @@ export class PythonChild {
     const bridge = await Bridge.listen({ path, log: quiet }, { isOfChild: true });
     const child = spawn(this.python, ["-P", "-m", "shm_protocol.child", path], { stdio: ["ignore", "inherit", "pipe", "pipe"] });
     this.process = child;
+    bridge.on("disconnect", ({ role }) => { if (role === "worker") this.replace(); });
     const attached = new Promise<void>((resolve) => {
       bridge.once("connect", (connection) => {
         this.main = connection;
@@ -173,13 +175,32 @@ export class PythonChild {
     return ended;
   }
 
-  /** Have it end, and wait for that: what it has registered for its end runs. */
-  private readonly onBeforeExit = (): void => {
-    if (this.isEnding) return;
+  /** A connection of its has ended, and so does it, in its own time; the next call is another's. */
+  private replace(): void {
+    this.retire();
+    // Its process may live on, where a function has closed its descriptors.
+    const timer = setTimeout(() => { this.closePipe(); }, END_MS);
+    timer.unref();
+    void this.ended.then(() => { clearTimeout(timer); });
+  }
+
+  private retire(): void {
     this.isEnding = true;
     if (children.get(this.python) === this) children.delete(this.python);
-    this.process?.ref();
+  }
+
+  /** Without which it ends. */
+  private closePipe(): void {
     (this.process?.stdio[3] as Socket | null | undefined)?.destroy();
+  }
+
+  /** Have it end, and wait for that: what it has registered for its end runs. */
+  private readonly onBeforeExit = (): void => {
+    if (this.isWaitedFor) return;
+    this.isWaitedFor = true;
+    this.retire();
+    this.process?.ref();
+    this.closePipe();
     void this.attached.then((bridge) => bridge.close(), () => undefined);
   };
 
@@ -188,8 +209,7 @@ export class PythonChild {
   };
 
   private forget(): void {
-    this.isEnding = true;
-    if (children.get(this.python) === this) children.delete(this.python);
+    this.retire();
     process.off("exit", this.onExit);
     process.off("beforeExit", this.onBeforeExit);
     this.onExit();

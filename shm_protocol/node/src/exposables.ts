@@ -79,16 +79,28 @@ function membersOf(key: string, exported: [string, unknown][]): [string, Entry][
   return members;
 }
 
-/** A class's constructor, and its static methods; of errors there is none, because they are thrown and not kept. */
+/** A class's constructor, and its static methods, also those that it inherits of others; of errors there is none, because they are thrown and not kept. */
 function classOf(key: string, of: object): [string, Entry][] {
   if (types.isProxy(of) || (of as { prototype: unknown }).prototype instanceof Error) return [];
   const construct = (...args: never[]): unknown => Reflect.construct(of as new (...args: never[]) => unknown, args);
   const found: [string, Entry][] = [[key, { run: construct, self: undefined }]];
-  for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(of)) as [string, { value?: unknown }][]) {
+  const nearest = new Map<string, unknown>();
+  for (let holder: unknown = of; isOwnClass(holder); holder = Object.getPrototypeOf(holder)) {
+    for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(holder))) {
+      if (!nearest.has(name)) nearest.set(name, property.value as unknown);
+    }
+  }
+  for (const [name, value] of nearest) {
     if (typeof value !== "function" || name.startsWith("_") || isClass(value)) continue;
     found.push([`${key}.${name}`, { run: value as ExposedFunction, self: of }]);
   }
   return found;
+}
+
+/** A class, but none of the language's own. */
+function isOwnClass(holder: unknown): holder is object {
+  if (typeof holder !== "function" || types.isProxy(holder) || !isClass(holder)) return false;
+  return !BUILT_IN.has(holder.prototype as object);
 }
 
 /** What is nearest under each name, from the object up its classes but the built-in ones, without running a getter. */

@@ -97,7 +97,14 @@ class Stubs {
       const { args, kwargs } = sort(fullName, shape, given);
       return [args, kwargs === undefined ? options : { ...options, kwargs }];
     };
-    if (shape.isStream) return stubOf(described.name, (options, given) => stream(...sorted(options, given)));
+    if (shape.isStream) {
+      const items = results.flatMap((result) => (result.kind === "iterator" ? [result.item] : []));
+      const mayItemsStay = items.some((item) => this.mayStay(item));
+      return stubOf(described.name, (options, given) => {
+        const [args, how] = sorted(options, given);
+        return mayItemsStay ? this.dressedItems(stream(args, { ...how, handles: true }), items) : stream(args, how);
+      });
+    }
     // Asynchronous: what is wrong with the arguments rejects, as all else does.
     return stubOf(described.name, async (options, given) => {
       const [args, how] = sorted(options, given);
@@ -145,6 +152,10 @@ class Stubs {
     const described = names.size === 1 && name !== undefined ? this.classes.get(name) : undefined;
     for (const method of described?.methods ?? []) giveMethod(result, method.name, this.methodOf(result, method));
     return result;
+  }
+
+  private async *dressedItems(stream: AsyncIterable<unknown>, types: readonly Type[]): AsyncGenerator<unknown, void, undefined> {
+    for await (const item of stream) yield this.dressed(item, types);
   }
 
   private methodOf(handle: object, described: FunctionDescription): RemoteMethod {

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from .client_asyncio import AsyncClient, connect_async
 from .errors import PeerGone, PeerUnavailable, UnknownMethod
+from .options import DEFAULT_CREDIT
 from .routes import Place, Route
 from .stubs import Called, TypeScriptObject, called, dress
 
@@ -63,7 +64,8 @@ def _awaitable(function: Any, call: Called, route: Route) -> Any:
         async def items(*args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
             place, client = await _reach(route)
             try:
-                async for item in client.stream(f"{place.key}.{call.name}", *call.arguments.of(args, kwargs)):
+                name, sent = f"{place.key}.{call.name}", call.arguments.of(args, kwargs)
+                async for item in client.stream_with(name, sent, None, DEFAULT_CREDIT, None, handles=call.handles):
                     yield item
             except PeerGone as error:
                 raise await asyncio.to_thread(place.explained, error) from None

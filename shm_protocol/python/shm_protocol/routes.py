@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -13,7 +13,7 @@ from . import forks
 from .children import Export, NodeChild, load_in_child
 from .client import Client, ClientStream
 from .errors import PeerGone, PeerUnavailable, UnknownMethod
-from .options import DEFAULT_TIMEOUT_S
+from .options import DEFAULT_CREDIT, DEFAULT_TIMEOUT_S
 from .sources import find_served
 from .streams import Stream
 
@@ -79,12 +79,16 @@ class Route:
             except PeerGone as error:
                 raise place.explained(error) from None
 
-    def stream(self, name: str, args: Sequence[object]) -> ItemStream:
-        """The same for what gives an iterator."""
+    def stream(self, name: str, args: Sequence[object], as_object: Callable[[Any], Any] | None = None) -> ItemStream:
+        """The same for what gives an iterator. as_object: an item may be a Handle, and this is made of it."""
         while True:
             place = self.place or self.find()
             try:
-                return ItemStream(place.client.stream(f"{place.key}.{name}", *args), place)
+                handles = as_object is not None
+                stream = place.client.stream_with(
+                    f"{place.key}.{name}", args, None, DEFAULT_CREDIT, None, handles=handles
+                )
+                return ItemStream(stream, place, as_object)
             except (PeerUnavailable, UnknownMethod) as error:
                 self.forget_if_ended(place, error)
             except PeerGone as error:
@@ -136,18 +140,20 @@ class Route:
 class ItemStream(Iterator[Any]):
     """What a generator of TypeScript's gives, item by item. It can be closed, and is at the end of a `with`."""
 
-    def __init__(self, stream: ClientStream | Stream, place: Place) -> None:
+    def __init__(self, stream: ClientStream | Stream, place: Place, as_object: Callable[[Any], Any] | None) -> None:
         self._stream: Final = stream
         self._place: Final = place
+        self._as_object: Final = as_object
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Any:
         try:
-            return next(self._stream)
+            item = next(self._stream)
         except PeerGone as error:
             raise self._place.explained(error) from None
+        return item if self._as_object is None else self._as_object(item)
 
     def close(self) -> None:
         """Want no more: the generator is ended. Safe to call twice."""

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypedDict
 from .arguments import Arguments
 from .children import Export
 from .described.description import Class, Enumeration, Function, Module, Named, Overload, Type
-from .described.names import for_python
+from .described.names import for_python, member_of_enum
 from .described.python_types import PythonTypes
 from .references import Handle, Method
 
@@ -27,8 +27,8 @@ class Caller(Protocol):
     def call(self, name: str, args: Sequence[object], *, handles: bool = False) -> Any:
         """A call, and what it gives. handles: it may be a Handle."""
 
-    def stream(self, name: str, args: Sequence[object]) -> Any:
-        """A call of what gives an iterator."""
+    def stream(self, name: str, args: Sequence[object], as_object: Callable[[Any], Any] | None = None) -> Any:
+        """A call of what gives an iterator. as_object: an item may be a Handle, and this is made of it."""
 
 
 class Called(NamedTuple):
@@ -150,10 +150,18 @@ def _terms(of: Type) -> list[Type]:
     return of["options"] if of["kind"] == "union" else [of]
 
 
-def _kind_of(described: Function) -> str:
-    """What it gives: a "stream", maybe a "handle", or a "value"."""
-    kinds = {term["kind"] for overload in described["overloads"] for term in _terms(overload["result"])}
-    return "stream" if "iterator" in kinds else "handle" if kinds & _MAY_STAY else "value"
+def _is_stream(described: Function) -> bool:
+    return any(term["kind"] == "iterator" for overload in described["overloads"] for term in _terms(overload["result"]))
+
+
+def _given(described: Function) -> list[Type]:
+    """What it gives, or its items are."""
+    given = [term for overload in described["overloads"] for term in _terms(overload["result"])]
+    return [part for term in given for part in (_terms(term["item"]) if term["kind"] == "iterator" else [term])]
+
+
+def _may_stay(described: Function) -> bool:
+    return any(term["kind"] in _MAY_STAY for term in _given(described))
 
 
 def _gives(init: Overload) -> Overload:
@@ -187,12 +195,13 @@ class _Maker:
         full_name = owner + described["name"]
         arguments = Arguments(described)
         of, caller = arguments.of, self._caller
-        kind = _kind_of(described)
-        if kind == "stream":
+        is_stream, may_stay = _is_stream(described), _may_stay(described)
+        if is_stream:
+            as_object = (lambda item: self._as_object(item, described)) if may_stay else None
 
             def stub(*args: Any, **kwargs: Any) -> Any:
-                return caller.stream(full_name, of(args, kwargs))
-        elif kind == "handle":
+                return caller.stream(full_name, of(args, kwargs), as_object)
+        elif may_stay:
 
             def stub(*args: Any, **kwargs: Any) -> Any:
                 return self._as_object(caller.call(full_name, of(args, kwargs), handles=True), described)
@@ -201,7 +210,7 @@ class _Maker:
             def stub(*args: Any, **kwargs: Any) -> Any:
                 return caller.call(full_name, of(args, kwargs))
 
-        vars(stub)[_CALLED] = Called(caller, full_name, arguments, kind == "stream", kind == "handle")
+        vars(stub)[_CALLED] = Called(caller, full_name, arguments, is_stream, may_stay)
         return self._dressed(stub, described, owner, arguments)
 
     def _class(self, described: Class) -> type[Handle]:
@@ -218,26 +227,32 @@ class _Maker:
                 {"name": described["name"], "doc": None, "async": False, "overloads": [_gives(init)]}, ""
             )
             namespace["__new__"] = lambda _, *args, **kwargs: make(*args, **kwargs)
+        else:
+            told = f"{described['name']} is abstract, or its constructor is not public: functions give its objects"
+
+            def refuse(*_: Any, **__: Any) -> Any:
+                raise TypeError(told)
+
+            namespace["__new__"] = refuse
         # What is made there is whole.
         namespace["__init__"] = lambda *_, **__: None
         return type(for_python(described["name"]), (Handle,), namespace)
 
     def _method(self, described: Function, owner: str) -> Callable[..., Any]:
         """Of an object that stays where it is: it is called by what stands for that."""
-        name, arguments, kind = described["name"], Arguments(described), _kind_of(described)
+        name, arguments, is_stream = described["name"], Arguments(described), _is_stream(described)
 
         def stub(self_: Handle, *args: Any, **kwargs: Any) -> Any:
             method = Method(self_, name)
             sent = arguments.of(args, kwargs)
-            return method.stream(*sent) if kind == "stream" else self._as_object(method(*sent), described)
+            return method.stream(*sent) if is_stream else self._as_object(method(*sent), described)
 
         return self._dressed(stub, described, owner, None)
 
     def _as_object(self, given: Any, described: Function) -> Any:
         """Of the class that the description tells."""
         if type(given) is Handle:
-            terms = [term for overload in described["overloads"] for term in _terms(overload["result"])]
-            for term in terms:
+            for term in _given(described):
                 if term["kind"] == "handle" and term["name"] in self._classes:
                     given.__class__ = self._classes[term["name"]]
                     break
@@ -269,7 +284,7 @@ class _Maker:
         return made
 
     def _enumeration(self, named: Enumeration) -> object:
-        members = [(for_python(member["name"]), member["value"]) for member in named["members"]]
+        members = [(member_of_enum(member["name"]), member["value"]) for member in named["members"]]
         kind: Any = enum.Enum
         if all(isinstance(value, str) for _, value in members):
             kind = enum.StrEnum

@@ -119,11 +119,13 @@ export class TypeTerms {
     if (is(TypeFlags.NumberLike)) return { kind: "float" };
     if (is(TypeFlags.BigIntLike)) return { kind: "int" };
     if (is(TypeFlags.BooleanLike)) return { kind: "bool" };
-    if (is(TypeFlags.TypeParameter)) {
+    if (is(TypeFlags.Instantiable)) {
       const bound = this.checker.getBaseConstraintOfType(type);
-      return bound === undefined || (bound.flags & TypeFlags.Unknown) !== 0 ? { kind: "any" } : this.of(bound, "Value", "out");
+      if (bound === undefined || (bound.flags & TypeFlags.Unknown) !== 0) return { kind: "any" };
+      return bound === type ? this.unknown(type) : this.of(bound, "Value", "out");
     }
-    return undefined;
+    // Of anything else, such as a symbol, the compiler would look for properties without end.
+    return is(TypeFlags.Object | TypeFlags.UnionOrIntersection) ? undefined : this.unknown(type);
   }
 
   private object(type: ts.Type, hint: string, way: Way): Type {

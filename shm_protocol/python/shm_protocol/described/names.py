@@ -39,6 +39,13 @@ def for_python(name: str, taken: frozenset[str] | set[str] = frozenset()) -> str
     return _free(cleaned, frozenset(keyword.kwlist) | taken)
 
 
+def member_of_enum(name: str) -> str:
+    """The same for a member of an enum: `mro` is every class's, and `_order_` and its like are the enum's own."""
+    if name.startswith("_") and name.endswith("_"):
+        name = name.strip("_") or "underscore"
+    return for_python(name, {"mro"})
+
+
 def _free(name: str, reserved: frozenset[str] | set[str]) -> str:
     while name in reserved:
         name += "_"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from .description import Class, Constant, Enumeration, Function, Instance, Module, Named, Overload, Parameter, Record
-from .names import for_python, quoted
+from .names import for_python, member_of_enum, quoted
 from .python_types import PythonTypes
 
 INDENT: Final = "    "
@@ -71,7 +71,7 @@ class _Writer:
         elif all(isinstance(value, int) for value in values):
             base = "IntEnum"
         members = "".join(
-            f"{INDENT}{for_python(member['name'])} = {_literal(member['value'])}\n" for member in named["members"]
+            f"{INDENT}{member_of_enum(member['name'])} = {_literal(member['value'])}\n" for member in named["members"]
         )
         head = f"class {for_python(named['name'])}({self.types.imported('enum', base)}):\n"
         return head + (_docstring(named["doc"], INDENT) + members or f"{INDENT}pass\n")
