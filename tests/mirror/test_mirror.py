@@ -268,7 +268,7 @@ def test_clients_and_bridges_call_by_the_same_names() -> None:
     python, node = members_in_python("client", "Client"), members_in_typescript("Bridge")
     assert {"call", "stream", "notify", "close", "connections"} <= python & node
     # The side that accepts knows its workers, and where it listens.
-    assert node - python == {"listen", "workers", "leastBusyWorker", "functions"}
+    assert node - python == {"listen", "workers", "leastBusyWorker", "functions", "exchange"}
     # One client has one transport; the rest is for its streams, connections and forks, and no user's.
     of_pool = {"afterForkInChild", "closeIdle", "dialFirst", "discard", "release"}
     of_pool |= {"isMine", "keepsNoMore", "leased", "stirred", "take"}

@@ -242,6 +242,17 @@ export class Bridge extends BridgeEmitter {
   }
 
   /**
+   * Let peers call these in place of whatever was exposed under `key` before.
+   *
+   * @throws as expose; then what was is still there.
+   * @internal
+   */
+  exchange(key: string, functions: Exposables): void {
+    if (this.closing !== undefined) throw closed("exchange");
+    this.exposed.exchange(key, functions);
+  }
+
+  /**
    * Call a function of a peer and wait for its answer.
    *
    * Of the workers that expose the function the call goes to the one with the fewest outstanding calls; one that is busy

@@ -11,7 +11,9 @@ import { Worker } from "node:worker_threads";
 
 import { Bridge } from "./bridge";
 import { type Export, Modules } from "./child_modules";
+import { watches } from "./config";
 import { type Logger, stderrLogger } from "./log";
+import { FileWatch } from "./reloading";
 
 /** What the program is told anyhow is not told on stderr as well. */
 const TOLD = new Set(["a served call failed", "a result could not be sent"]);
@@ -28,8 +30,13 @@ async function run(socket: string, parent: number): Promise<void> {
   // Beside all else: a module may never come to an end.
   const watch = new Worker(join(__dirname, "child_watch.js"), { execArgv: [], workerData: { parent, folder: dirname(socket) } });
   watch.unref();
-  const modules = new Modules((functions) => { bridge.expose(functions); });
-  const load = (file: string, fresh: boolean): Promise<{ key: string; exports: Export[] }> => modules.load(file, fresh);
+  const modules = new Modules((key, functions) => { bridge.exchange(key, functions); });
+  const files = new FileWatch(modules, (line) => { process.stderr.write(`shm-polyglot: ${line}\n`); });
+  const load = async (file: string, fresh: boolean): Promise<{ key: string; exports: Export[] }> => {
+    const loaded = await modules.load(file, fresh);
+    if (watches()) files.look();
+    return loaded;
+  };
   const bridge = await Bridge.listen({ path: socket, name: "node child", log }, { builtIns: { load } });
   watch.on("message", () => {
     void bridge.close().finally(() => {
@@ -37,6 +44,7 @@ async function run(socket: string, parent: number): Promise<void> {
       process.exit();
     });
   });
+  if (watches()) files.start();
   writeSync(parent, `${JSON.stringify({ ready: true })}\n`);
 }
 

@@ -25,8 +25,23 @@ interface Loaded {
 export class Modules {
   private readonly loaded = new Map<string, Promise<Loaded>>();
   private readonly keys = new Set<string>();
+  private editions = 0;
 
-  constructor(private readonly expose: (functions: Exposables) => void) {}
+  /** `expose`: let the functions of one key be called, in place of those that were. */
+  constructor(private readonly expose: (key: string, functions: Exposables) => void) {}
+
+  /** What has been loaded. */
+  files(): string[] {
+    return [...this.loaded.keys()];
+  }
+
+  /** Load a file again, under the key that it has. Rejects with what it throws, and then it is as it was. */
+  async reload(file: string): Promise<void> {
+    const before = this.loaded.get(file);
+    if (before === undefined) return;
+    const { key } = await before;
+    this.loaded.set(file, Promise.resolve(this.show(key, await evaluate(file, ++this.editions))));
+  }
 
   /** Load a file and expose what it has. fresh: as it is now, not as it was loaded before. Rejects with what it throws. */
   load(file: string, fresh: boolean): Promise<Loaded> {
@@ -41,19 +56,23 @@ export class Modules {
   }
 
   private async loadNow(file: string, fresh: boolean): Promise<Loaded> {
-    const module = await evaluate(file, fresh ? this.keys.size : 0);
-    const key = this.unused(basename(file, extname(file)).replace(/\W/g, "_"));
+    const module = await evaluate(file, fresh ? ++this.editions : 0);
+    return this.show(this.unused(basename(file, extname(file)).replace(/\W/g, "_")), module);
+  }
+
+  private show(key: string, module: object): Loaded {
     const functions = new Set(methodsOf(key, module));
-    if (functions.size > 0) this.expose({ [key]: module });
+    const exposed: Record<string, Exposables[string]> = functions.size > 0 ? { [key]: module } : {};
     const exports: Export[] = [];
     for (const [name, value] of Object.entries(module) as [string, unknown][]) {
       if (name.startsWith("_") || name === "module.exports") continue;
       const object = typeof value === "object" && value !== null ? value : undefined;
       const methods = object === undefined ? [] : methodsOf(`${key}.${name}`, object);
       const isExposed = methods.some((method) => functions.has(`${name}.${method}`));
-      if (object !== undefined && methods.length > 0 && !isExposed) this.expose({ [`${key}.${name}`]: object });
+      if (object !== undefined && methods.length > 0 && !isExposed) exposed[`${key}.${name}`] = object;
       exports.push({ name, kind: methods.length > 0 ? "object" : functions.has(name) ? kindOf(value) : "value", methods });
     }
+    this.expose(key, exposed);
     return { key, exports };
   }
 

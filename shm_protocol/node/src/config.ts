@@ -151,3 +151,8 @@ function shown(value: string): string {
   const text = characters.length > MAX_SHOWN_CHARACTERS ? `${characters.slice(0, MAX_SHOWN_CHARACTERS).join("")}...` : value;
   return JSON.stringify(text).replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
+
+/** Whether edited modules are to be loaded again: see reloading.ts. `$SHM_POLYGLOT_WATCH` must be "1". */
+export function watches(): boolean {
+  return process.env["SHM_POLYGLOT_WATCH"] === "1";
+}

@@ -69,22 +69,30 @@ export class Exposed {
    * {@link MAX_EXPOSED} functions. Then nothing has been exposed.
    */
   add(exposables: Exposables): void {
+    this.exchange(undefined, exposables);
+  }
+
+  /** The same in place of what was exposed under `key`. @throws as add */
+  exchange(key: string | undefined, exposables: Exposables): void {
+    const old = key === undefined ? [] : this.names().filter((name) => name === key || name.startsWith(`${key}.`));
+    const isOld = new Set(old);
     const found: [string, Entry][] = [];
     checkIsObject("expose", exposables);
-    for (const [key, exposable] of Object.entries(exposables)) found.push(...functionsOf(key, exposable));
+    for (const [own, exposable] of Object.entries(exposables)) found.push(...functionsOf(own, exposable));
     for (const [name] of found) {
       if (!isMethodName(name) || !name.isWellFormed()) {
         throw new TypeError(`expose: ${JSON.stringify(name)}: a name must be 1 to 256 bytes of UTF-8`);
       }
       if (name.startsWith(BUILT_IN)) throw new TypeError(`expose: ${name}: what begins with ${BUILT_IN} is the library's own`);
-      if (this.functions.has(name)) throw new TypeError(`expose: ${name} is exposed already`);
+      if (this.functions.has(name) && !isOld.has(name)) throw new TypeError(`expose: ${name} is exposed already`);
     }
-    const count = this.count + found.length;
+    const count = this.count + found.length - old.length;
     if (count > MAX_EXPOSED) throw new TypeError(`expose: ${count} functions: at most ${MAX_EXPOSED} are allowed`);
     this.count = count;
+    for (const name of old) this.functions.delete(name);
     for (const [name, entry] of found) this.functions.set(name, entry);
-    for (const [key, exposable] of Object.entries(exposables)) {
-      if (typeof exposable === "object") this.modules.set(key, exposable);
+    for (const [own, exposable] of Object.entries(exposables)) {
+      if (typeof exposable === "object") this.modules.set(own, exposable);
     }
   }
 }

@@ -5,6 +5,7 @@
  * is either. The constructor is not run, whose arguments nobody knows here and which may do anything.
  */
 
+import { watches } from "./config";
 import { asRemoteError, BridgeError, ERRORS, RemoteError, RemoteErrorGroup } from "./errors";
 import { isError, read, typeOf } from "./thrown";
 import type { Value } from "./value_types";
@@ -49,7 +50,9 @@ export function registerError(name: string, kind: ErrorClass): void {
     throw new TypeError(`registerError: ${name}: ${said(kind)} is what every RemoteError, or group, is already`);
   }
   const other = byName.get(name);
-  if (other !== undefined && other.prototype !== prototype) {
+  // Where edited modules are loaded again, one of the same name is the same: errors of the old class still go by its name.
+  const isAgain = other !== undefined && watches() && said(other.kind) === said(kind);
+  if (other !== undefined && other.prototype !== prototype && !isAgain) {
     throw new RangeError(`registerError: ${name}: ${said(other.kind)} is registered under this name already`);
   }
   const known = names.get(prototype) ?? name;

@@ -11,17 +11,21 @@ import importlib.util
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from . import config
+from . import config, reloading
+from .connection import Connection
 from .dialing import dial
 from .errors import PeerGone
 from .exposables import functions_of, is_asynchronous
 from .exposed import BUILT_IN, Exposed
 from .module_members import members_of
 from .parent import end_with_parent
+from .reloading import FileWatch
+from .wake import Wake
 
 if TYPE_CHECKING:
     from .child_loop import ChildLoop
@@ -38,33 +42,81 @@ class Child:
 
     def __init__(self, path: str) -> None:
         self._path: Final = path
-        self._keys: Final[dict[str, str]] = {}
+        self._modules: Final[dict[str, ModuleType]] = {}
+        self._names: Final[dict[str, set[str]]] = {}
         self._loop: ChildLoop | None = None
+        self._wake = Wake()
+        self._watch: Final = FileWatch(self._tell_changed) if config.watches() else None
         self.exposed: Final = Exposed()
         self.exposed.built_in[LOAD] = self.load
 
     def load(self, file: str) -> str:
         """Import a file and expose what it has. Returns the key of its names. Raises what the file raises."""
         file = os.path.realpath(file)
-        if file not in self._keys:
+        if file not in self._modules:
             module = import_file(file)
-            self._expose(module)
-            self._keys[file] = module.__name__
-        return self._keys[file]
+            self._expose(file, module)
+            if self._watch is not None:
+                self._watch.look()
+        return self._modules[file].__name__
 
-    def _expose(self, module: ModuleType) -> None:
+    def serve(self, connection: Connection) -> None:
+        """Until the parent ends. Raises PeerGone then."""
+        if self._watch is None:
+            connection.serve()
+        while True:
+            connection.serve_until(self._wake)
+            # First: what changes from now on is for the next time.
+            self._wake.close()
+            self._wake = Wake()
+            self._load_again(self._watch.take())
+
+    def _tell_changed(self) -> None:
+        self._wake.set()
+
+    def _load_again(self, changed: set[str]) -> None:
+        told = ", ".join(sorted(changed))
+        try:
+            reloading.load_again(changed)
+            for file, module in list(self._modules.items()):
+                new = sys.modules.get(module.__name__, module)
+                if new is not module:
+                    self._expose(file, new)
+        except BaseException as error:  # noqa: BLE001  # whatever it is, SystemExit too, the old ones serve on
+            shown = traceback.TracebackException.from_exception(error)
+            # The frames of this library say nothing, nor do those of the imports.
+            shown.stack = traceback.StackSummary.from_list(
+                [frame for frame in shown.stack if frame.filename in reloading.files()]
+            )
+            sys.stderr.write("".join(shown.format()))
+            sys.stderr.write(f"shm-polyglot: {told}: not loaded again, goes on as it was\n")
+        else:
+            sys.stderr.write(f"shm-polyglot: {told}: loaded again\n")
+
+    def _expose(self, file: str, module: ModuleType) -> None:
+        """A module that is new, or has been loaded again: then names that are gone are exposed no more."""
         name = module.__name__
         found: dict[str, Any] = dict(functions_of(name, module))
         found.update({f"{name}.{member}": function for member, function in members_of(module).items()})
         awaited = {key: function for key, function in found.items() if is_asynchronous(function)}
-        self.exposed.insert({key: function for key, function in found.items() if key not in awaited})
-        if awaited:
-            if self._loop is None:
-                # Not with the rest: asyncio makes an import longer by a third.
-                from .child_loop import ChildLoop
+        plain = {key: function for key, function in found.items() if key not in awaited}
+        gone = self._names.get(file, set()) - set(found)
+        if awaited and self._loop is None:
+            # Not with the rest: asyncio makes an import longer by a third.
+            from .child_loop import ChildLoop
 
-                self._loop = ChildLoop(self._path)
-            self._loop.expose(awaited)
+            self._loop = ChildLoop(self._path)
+        if self._loop is not None:
+            # What was once told of a connection may be asked of it for ever, whatever the function is now.
+            also = {key: plain[key] for key in plain.keys() & self._loop.names}
+            named = awaited.keys() & self.exposed.functions.keys()
+            plain.update({key: self._loop.waiting(awaited[key]) for key in named})
+            awaited.update(also)
+            self._loop.expose(awaited, gone)
+        self.exposed.insert(plain)
+        self.exposed.remove(gone)
+        self._names[file] = set(found)
+        self._modules[file] = module
 
 
 def import_file(file: str) -> ModuleType:
@@ -118,12 +170,15 @@ def main() -> None:
     # Behind all else, as for a program that is started there with -m.
     sys.path.append(str(Path.cwd()))
     path = sys.argv[1]
+    if config.watches():
+        # What is kept of a file tells only by the second when it was changed.
+        sys.dont_write_bytecode = True
     child = Child(path)
     sys.argv = ["-c"]
     settings = config.read_settings(path)
     with dial(settings, role="worker", exposed=child.exposed, name=NAME) as connection:
         try:
-            connection.serve()
+            child.serve(connection)
         except PeerGone:
             # So a program ends, with what it has registered for then.
             pass

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -19,17 +20,54 @@ class ChildLoop:
         self._path: Final = path
         self._loop: Final = asyncio.new_event_loop()
         self._client: AsyncClient | None = None
+        self._exposed: Final[dict[str, Callable[..., Any]]] = {}
         threading.Thread(target=self._loop.run_forever, name="shm-polyglot loop", daemon=True).start()
 
-    def expose(self, functions: Mapping[str, Callable[..., Any]]) -> None:
-        """Serve these as well. When this returns, Node knows of them."""
-        done: Future[None] = asyncio.run_coroutine_threadsafe(self._expose(functions), self._loop)
+    @property
+    def names(self) -> AbstractSet[str]:
+        """What is exposed here."""
+        return self._exposed.keys()
+
+    def expose(self, functions: Mapping[str, Callable[..., Any]], gone: Iterable[str]) -> None:
+        """Serve these as well, or in place of others of their names, and what is gone no more. When this returns, Node
+        knows of them.
+        """
+        done: Future[None] = asyncio.run_coroutine_threadsafe(self._expose(functions, gone), self._loop)
         done.result()
 
-    async def _expose(self, functions: Mapping[str, Callable[..., Any]]) -> None:
+    def waiting(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A plain function that does the same from another thread."""
+
+        def wait(*args: Any, **kwargs: Any) -> Any:
+            given = function(*args, **kwargs)
+            return self._items(given) if isinstance(given, AsyncGenerator) else self._result(given)
+
+        return wait
+
+    def _items(self, items: AsyncGenerator[Any, None]) -> Iterator[Any]:
+        try:
+            while True:
+                try:
+                    yield self._result(anext(items))
+                except StopAsyncIteration:
+                    return
+        finally:
+            self._result(items.aclose())
+
+    def _result(self, awaitable: Awaitable[Any]) -> Any:
+        async def result() -> Any:
+            return await awaitable
+
+        done: Future[Any] = asyncio.run_coroutine_threadsafe(result(), self._loop)
+        return done.result()
+
+    async def _expose(self, functions: Mapping[str, Callable[..., Any]], gone: Iterable[str]) -> None:
         if self._client is None:
             self._client = await connect_async(self._path, role="worker", name="python child, loop", expose=functions)
         else:
-            self._client.expose(functions)
+            self._client.exchange(functions, gone)
+        self._exposed.update(functions)
+        for name in gone:
+            self._exposed.pop(name, None)
         # What comes on a connection comes in order: after the answer the names have been heard.
         await self._client.call(METHOD)

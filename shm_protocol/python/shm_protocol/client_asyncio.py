@@ -7,7 +7,7 @@ import functools
 import math
 import os
 from asyncio import sleep
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from threading import get_ident
 from time import monotonic
@@ -252,6 +252,11 @@ class AsyncClient:
         Raises TypeError for what cannot be exposed, ValueError for a name that is taken, too long or private.
         """
         self._exposed.add(functions)
+
+    def exchange(self, functions: Mapping[str, Callable[..., Any]], gone: Iterable[str]) -> None:
+        """For the library only: other functions by the same full names, and names that are exposed no more."""
+        self._exposed.insert(functions)
+        self._exposed.remove(gone)
 
     async def leave(self, timeout: float) -> None:  # noqa: ASYNC109  # of what is served, which goes on
         """Have Node make no new calls to this client, and serve those it had made before it knew. Close it afterwards:

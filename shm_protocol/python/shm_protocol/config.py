@@ -221,3 +221,8 @@ def shown(value: object) -> str:
         return f"(an int of {value.bit_length()} bits)"
     # Another's repr() may do anything.
     return repr(value) if type(value) in (int, float, bool) else f"(a {type(value).__name__})"
+
+
+def watches() -> bool:
+    """Whether edited modules are to be loaded again: see reloading.py. $SHM_POLYGLOT_WATCH must be "1"."""
+    return os.environ.get("SHM_POLYGLOT_WATCH") == "1"

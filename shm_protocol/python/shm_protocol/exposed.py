@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -107,8 +107,8 @@ class Exposed:
             _hold_against_declarations(module, f"{name}.", added)
 
     def insert(self, added: Mapping[str, Function]) -> None:
-        """Expose functions by their full names, whose names and kinds are known to be right. Raises ValueError for more
-        than 65,536, TypeError.
+        """Expose functions by their full names, whose names and kinds are known to be right, in place of others of the
+        same names. Raises ValueError for more than 65,536, TypeError.
         """
         if len(self.functions) + len(added) > frames.MAX_EXPOSED:
             raise ValueError(
@@ -123,6 +123,12 @@ class Exposed:
             namer = alive()
             if namer is not None:
                 namer.name_exposed(list(added))
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Expose these no more; a call of one is answered with UnknownMethod. Peers that know the name keep it."""
+        for name in names:
+            self.functions.pop(name, None)
+            self.argument_counts.pop(name, None)
 
     def sources(self) -> list[dict[str, str | None]]:
         """Which file stands behind each module that is exposed, and each mapping of functions of one module, which

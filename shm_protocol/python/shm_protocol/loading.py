@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+from .config import watches
 from .described import carried
 from .described.description import Module
 from .described.typescript_source import NoCompiler, describe
@@ -38,7 +40,7 @@ def load(file: str | os.PathLike[str], *, timeout: float | None = DEFAULT_TIMEOU
     described = described_or_run(path, route)
     # Whoever writes a script wants to know at once.
     route.find()
-    fill(module, described, route)
+    fill(module, described, route, describe_again(path))
     return module
 
 
@@ -59,3 +61,8 @@ def described_or_run(path: Path, route: Route) -> Module:
         if place.child is None:
             raise
         return of_exports(path, place.exports)
+
+
+def describe_again(path: Path) -> Callable[[], Module] | None:
+    """What tells of the file as it is then, where files are watched."""
+    return (lambda: describe(path)) if watches() else None

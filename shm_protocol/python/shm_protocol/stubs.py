@@ -65,8 +65,13 @@ class TypeScriptObject:
         return self._told
 
 
-def fill(module: ModuleType, described: Module, caller: Caller) -> None:
-    """Give a module what TypeScript's has, under the names that Python can have."""
+def fill(
+    module: ModuleType, described: Module, caller: Caller, describe_again: Callable[[], Module] | None = None
+) -> None:
+    """Give a module what TypeScript's has, under the names that Python can have.
+
+    describe_again: where the file may be edited meanwhile, asked before a name is said to be missing.
+    """
     maker = _Maker(module.__name__, described, caller)
     found = maker.made()
     names = sorted(found)
@@ -74,6 +79,13 @@ def fill(module: ModuleType, described: Module, caller: Caller) -> None:
 
     def missing(name: str) -> object:
         """What is not there: from … import tells what there is."""
+        if describe_again is not None and name[:2] != "__":
+            new = describe_again()
+            if new["sha256"] != described["sha256"]:
+                for old in names:
+                    vars(module).pop(old, None)
+                fill(module, new, caller, describe_again)
+                return getattr(module, name)
         why = f"{name} is {skipped[name]}" if name in skipped else f"there are {', '.join(names) or 'no names'}"
         told = f"cannot import name {name!r} from {module.__name__!r} ({described['file']}): {why}"
         # Only this way does an ImportError come of it that says so: an AttributeError is replaced.

@@ -58,7 +58,7 @@ class TypeScriptLoader:
         from .described.carried import Unusable
         from .described.typescript_source import CannotDescribe
         from .errors import PeerUnavailable
-        from .loading import described_or_run
+        from .loading import describe_again, described_or_run
         from .routes import Route
         from .stubs import fill
 
@@ -66,7 +66,7 @@ class TypeScriptLoader:
         # A second time it is importlib.reload.
         route = Route(path, fresh="__all__" in vars(module))
         try:
-            fill(module, described_or_run(path, route), route)
+            fill(module, described_or_run(path, route), route, describe_again(path))
         except SyntaxError:
             raise
         except (CannotDescribe, Unusable, PeerUnavailable, OSError) as error:
