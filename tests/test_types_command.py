@@ -167,6 +167,21 @@ def test_what_cannot_be_told_is_said_in_a_line_each(project: Path) -> None:
     assert "ml.py: Foo is not known here, and told as unknown" in done.stderr.splitlines()
 
 
+def _bundled(project: Path, program: str, form: str, environment: dict[str, str]) -> tuple[str, str]:
+    """What a program prints that a bundler has made one file of, in another folder."""
+    esbuild = ROOT / "tests/type_checkers/node_modules/.bin/esbuild"
+    assert esbuild.exists(), "first: make tests/type_checkers/node_modules/.packages"
+    imports, call = program.splitlines()
+    (project / "bundled.mjs").write_text(f"{imports}\nvoid (async () => {{ {call} }})();\n")
+    out = f"out/{form}/main.{'cjs' if form == 'cjs' else 'mjs'}"
+    options = ("--bundle", "--platform=node", f"--format={form}", "--packages=external", "--log-level=error")
+    subprocess.run([esbuild, "bundled.mjs", f"--outfile={out}", *options], cwd=project, check=True, timeout=HANG_S)
+    ran = subprocess.run(
+        ["node", out], cwd=project, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False
+    )
+    return ran.stdout, ran.stderr
+
+
 def test_stubs_run_and_compile_without_a_hook(project: Path) -> None:
     (project / "src").mkdir()
     (project / "src" / "ml.py").write_text(f"{ML}\n\nclass Kind: ...\n\n\ndef delete(x: int) -> int:\n    return -x\n")
@@ -190,6 +205,8 @@ def test_stubs_run_and_compile_without_a_hook(project: Path) -> None:
         ["node", "main.mjs"], cwd=project, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False
     )
     assert (ran.stdout, ran.stderr) == ("0.5 -3\n", "")
+    for form in ("esm", "cjs"):
+        assert _bundled(project, program, form, environment) == ("0.5 -3\n", "")
     (project / "main.mts").write_text(
         'import { predict } from "#py/src/ml";\nawait predict("x", { locale: "fr" });\nawait predict("x");\n'
     )
