@@ -271,7 +271,13 @@ function fullName(remote: Remote, member: string): string {
 
 /** A function of this side's. What stands for one of the peer's goes back to it. */
 function isCallback(value: unknown): value is ExposedFunction {
-  return typeof value === "function" && remoteOf(value) === undefined && !isClass(value);
+  if (typeof value !== "function" || remoteOf(value) !== undefined) return false;
+  try {
+    return !isClass(value);
+  } catch {
+    // A proxy that lets nobody look at it: it is refused, as any other such value.
+    return false;
+  }
 }
 
 /** What is sent as a value, or refused as one. An object that has functions of its own is none, of whatever class. */

@@ -178,6 +178,15 @@ suite("what one side lends to the other", () => {
     );
   });
 
+  test("a function that lets nobody look at it is refused, and the function beside it is not lent", async () => {
+    const pair = pairOf();
+    const { proxy, revoke } = Proxy.revocable(() => 1, {});
+    revoke();
+    const call = pair.near.session.call("f.apply", [() => 1, proxy], FOREVER);
+    await assert.rejects(settle(pair, call), /^EncodeError: f\.apply: args\[1\]: looking at it raised TypeError: .* revoked/);
+    assertNothing(pair);
+  });
+
   test("a function to a peer that knows none is refused here", async () => {
     const end = new End({ now: 0 }, "old", {}, 1_000_000, 1);
     await assert.rejects(
