@@ -53,7 +53,7 @@ export default {
   validation: { notDocumented: true },
   // Of a type that is made: what it is for stands with its name.
   intentionallyNotDocumented: ["@shm-polyglot/protocol.Disposing.__type.dispose"],
-  highlightLanguages: ["bash", "console", "diff", "html", "ini", "javascript", "json", "python", "sh", "text", "toml", "typescript", "yaml"],
+  highlightLanguages: ["bash", "console", "diff", "dockerfile", "html", "ini", "javascript", "json", "python", "sh", "text", "toml", "typescript", "yaml"],
   excludeInternal: true,
   disableSources: true,
   sort: ["source-order"],
