@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any, Final
 
-from shm_protocol.values import ARRAY_DTYPES, Reference
+from shm_protocol.values import ARRAY_DTYPES, Reference, TableBytes
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SAFE: Final = 2**53
@@ -52,6 +52,8 @@ def describe(value: Any) -> str:
             return "{" + ",".join(f"{key}:{entries[key]}" for key in sorted(entries)) + "}"
         case Reference():
             return f"r{value.kind}:{value.id}:{value.name.encode().hex()}"
+        case TableBytes():
+            return f"T{bytes(value.data).hex()}"
     shape = ",".join(map(str, value.shape))
     return f"a{1 + ARRAY_DTYPES.index(value.dtype.name)}[{shape}]{value.tobytes().hex()}"
 

@@ -12,6 +12,7 @@ import { type Bridge, BridgeError, type CallOptions, currentCall, listen, type N
 
 import { arraysOf } from "./arrays";
 import { errorFunctions, told } from "./node_errors";
+import { tableFunctions } from "./tables";
 
 interface Job {
   run: () => Promise<unknown>;
@@ -228,7 +229,7 @@ const driver = {
 async function main(): Promise<void> {
   void runJobs();
   const maxMessage = Number(process.argv[2]);
-  bridge = await listen({ expose: { functions: { ...functions, ...errorFunctions }, driver, arrays: arraysOf(() => bridge) }, ...(maxMessage > 0 ? { maxMessage } : {}) });
+  bridge = await listen({ expose: { functions: { ...functions, ...errorFunctions }, driver, arrays: arraysOf(() => bridge), tables: tableFunctions }, ...(maxMessage > 0 ? { maxMessage } : {}) });
   console.log("ready");
 }
 

@@ -21,13 +21,15 @@ import {
 import { isStream, type ValueStream } from "./streams";
 import { read } from "./thrown";
 import { NdArray, type Value } from "./value_types";
-import { FUNCTION, type Holding, MAX_NAME_BYTES, OBJECT, Reference, RETURNED, Unencodable } from "./values";
+import { FUNCTION, type Holding, isTable, MAX_NAME_BYTES, OBJECT, Reference, RETURNED, type TableBytes, tableOfBytes, Unencodable } from "./values";
 
 /** In one frame, so that it is small beside any message. */
 const IDS_AT_ONCE = 1000;
 
 /** Since when a peer knows references. */
 const MINOR_OF_REFERENCES = 2;
+/** Since when it knows Arrow tables. */
+const MINOR_OF_TABLES = 2;
 
 /** What the tables need of the session. */
 export interface LendingSession {
@@ -65,6 +67,8 @@ export class Lending implements Holding, Borrowing {
   private arrivals: Remote[] = [];
   /** Something that came back by it has been released here. */
   private isStale = false;
+  /** Why a table that came by it cannot be given to the program. */
+  private unreadable: string | undefined;
 
   constructor(
     private readonly session: LendingSession,
@@ -184,16 +188,30 @@ export class Lending implements Holding, Borrowing {
     return isFunction ? makeCallback(remote) : makeHandle(remote);
   };
 
-  /** Whether the message that is being received has references. */
+  /** The table that has arrived, or null where that cannot be read: its call fails. */
+  readonly readTable = (received: TableBytes): object | null => {
+    try {
+      return tableOfBytes(received);
+    } catch (error) {
+      this.unreadable = String(read(error, "message"));
+      return null;
+    }
+  };
+
+  /** Whether the message that is being received has references, or a table that cannot be read. */
   get hasArrived(): boolean {
-    return this.arrivals.length > 0 || this.isStale;
+    return this.arrivals.length > 0 || this.isStale || this.unreadable !== undefined;
   }
 
-  /** What came by the message that is being received. `isStale`: something is missing in it, which has been released here. */
-  takeArrived(): { remotes: readonly Remote[]; isStale: boolean } {
-    const arrived = { remotes: this.arrivals, isStale: this.isStale };
+  /**
+   * What came by the message that is being received. `isStale`: something is missing in it, which has been released here; `unreadable`:
+   * a table, and why.
+   */
+  takeArrived(): { remotes: readonly Remote[]; isStale: boolean; unreadable: string | undefined } {
+    const arrived = { remotes: this.arrivals, isStale: this.isStale, unreadable: this.unreadable };
     this.arrivals = [];
     this.isStale = false;
+    this.unreadable = undefined;
     return arrived;
   }
 
@@ -218,6 +236,11 @@ export class Lending implements Holding, Borrowing {
     if (remote.borrowing !== this) throw Unencodable.of(`${what}, which came by another connection,`);
     if (remote.isReleased) throw Unencodable.of(`${what}, which has been released,`);
     return new Reference(RETURNED, remote.id);
+  }
+
+  requireTables(): void {
+    if (this.peerMinor >= MINOR_OF_TABLES) return;
+    throw new Unencodable(`an Arrow table needs protocol 1.${MINOR_OF_TABLES}, the peer speaks 1.${this.peerMinor}: it cannot be encoded`);
   }
 
   hold(remote: Remote): void {
@@ -284,7 +307,7 @@ function isCallback(value: unknown): value is ExposedFunction {
 function isValue(value: object): boolean {
   if (remoteOf(value) !== undefined || Array.isArray(value) || ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)) return true;
   if (types.isDate(value) || types.isMap(value) || types.isSet(value) || types.isPromise(value) || value instanceof NdArray) return true;
-  if (isStream(value)) return true;
+  if (isTable(value) || isStream(value)) return true;
   if (types.isProxy(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) return false;

@@ -170,7 +170,7 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
     this.notifyLeave = options.onLeave;
     this.notifyExpose = options.onExpose;
     this.lending = new Lending(this, options.peerMinor);
-    this.decoder = new Decoder(this.lending.resolve);
+    this.decoder = new Decoder(this.lending.resolve, this.lending.readTable);
   }
 
   /** Have large buffers travel outside of the messages. */
@@ -471,8 +471,11 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
   onResponse(id: number, result: Value): void {
     const call = this.settle(id, false);
     if (call === undefined || !this.lending.hasArrived) call?.succeed(result);
-    else if (this.keepsArrived()) call.succeed(result);
-    else call.fail(staleResult(call.method));
+    else {
+      const fault = this.keepArrived(call.method);
+      if (fault === undefined) call.succeed(result);
+      else call.fail(fault);
+    }
   }
 
   onErrorResponse(id: number, error: ErrorMap): void {
@@ -487,19 +490,21 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
       return;
     }
     if (call.takeItem === null) throw new ProtocolError(`an item for call ${id} of ${call.method}, which is not a stream`);
-    if (this.lending.hasArrived && !this.keepsArrived()) {
+    const fault = this.lending.hasArrived ? this.keepArrived(call.method) : undefined;
+    if (fault !== undefined) {
       this.abandon(id);
-      call.fail(staleResult(call.method));
+      call.fail(fault);
       return;
     }
     call.takeItem(value);
   }
 
-  /** What has come by an answer is its caller's. False: something is missing in it, which came back and has been released here. */
-  private keepsArrived(): boolean {
-    const { remotes, isStale } = this.lending.takeArrived();
+  /** What has come by an answer is its caller's. What is returned: why something is missing in it. */
+  private keepArrived(method: string): BridgeError | undefined {
+    const { remotes, isStale, unreadable } = this.lending.takeArrived();
     this.lending.keep(remotes);
-    return !isStale;
+    if (isStale) return staleResult(method);
+    return unreadable === undefined ? undefined : new EncodeError(`${method}: result: ${unreadable}`);
   }
 
   private settle(id: number, failed: boolean): PendingCall | undefined {
@@ -525,10 +530,14 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
     if (this.peerEnded) return;
     const call = new ServedCall(this, id, method, meta, this.parentOf(meta));
     if (this.lending.hasArrived) {
-      const { remotes, isStale } = this.lending.takeArrived();
+      const { remotes, isStale, unreadable } = this.lending.takeArrived();
       if (remotes.length > 0) this.borrowedFor.set(call, remotes);
       if (isStale) {
         this.respondError(call, ownErrorToMap(new Released(`${method}: args: a function or an object among them has been released`)));
+        return;
+      }
+      if (unreadable !== undefined) {
+        this.respondError(call, ownErrorToMap(new EncodeError(`${method}: args: ${unreadable}`)));
         return;
       }
     }
@@ -543,9 +552,9 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
 
   onNotification(method: string, args: Value[], meta: Meta | undefined): void {
     if (this.lending.hasArrived) {
-      const { remotes } = this.lending.takeArrived();
+      const { remotes, unreadable } = this.lending.takeArrived();
       if (remotes.length > 0) throw new ProtocolError(`a notification of ${method} with a function or an object`);
-      this.calls.onDropped(method, "a function or an object among its arguments has been released");
+      this.calls.onDropped(method, unreadable ?? "a function or an object among its arguments has been released");
       return;
     }
     if (meta?.chain?.length === MAX_CHAIN) {

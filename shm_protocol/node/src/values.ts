@@ -13,6 +13,7 @@ import { explain } from "./values/unencodable";
 export { Decoder } from "./values/decoder";
 export { acquireEncoder, Encoder, isDisposable, isPlainObject, releaseEncoder } from "./values/encoder";
 export { FUNCTION, type Holding, MAX_NAME_BYTES, OBJECT, Reference, type Resolve, RETURNED } from "./values/reference";
+export { isTable, TableBytes, tableOfBytes } from "./values/tables";
 export { explain, Unencodable } from "./values/unencodable";
 export { type Lender, MAX_DEPTH_RECEIVED, MAX_DEPTH_SENT, MAX_VALUES } from "./values/wire";
 

@@ -69,6 +69,8 @@ cdef enum:
     # values.EXT_ARRAY, EXT_BUFFER
     EXT_ARRAY = 1
     EXT_BUFFER = 3
+    # values.wire.TABLE
+    TABLE = 11
     # frames.REQUEST and RESPONSE
     REQUEST = 0
     RESPONSE = 1
@@ -304,7 +306,7 @@ cdef class Encoder:
 
     cdef bint _lend(self, bytes head, object body, bint is_scattered) except -1:
         """Have a buffer taken out of the message, if that can be now."""
-        cdef object placed = self.lender.place_array(head, body) if is_scattered else self.lender.place(head, body)
+        cdef object placed = self.lender.place_scattered(head, body) if is_scattered else self.lender.place(head, body)
         cdef bytes place
         if placed is None:
             return False
@@ -678,7 +680,10 @@ cdef object _text(const uint8_t *text, uint32_t length):
 
 cdef object _read_ext(Reader *reader, uint64_t length):
     cdef const uint8_t *taken = _take(reader, 1 + length)
-    if reader.is_plain and (taken[0] == EXT_REFERENCE or taken[0] == EXT_BUFFER):
+    if reader.is_plain and (
+        taken[0] == EXT_REFERENCE or taken[0] == EXT_BUFFER
+        or taken[0] == EXT_ARRAY and length > 0 and taken[1] == TABLE
+    ):
         raise HasReferences
     data = PyByteArray_FromStringAndSize(<const char *>taken + 1, length)
     return unpack_ext(<signed char>taken[0], data, None if reader.lender == NULL else <object>reader.lender)

@@ -17,7 +17,7 @@ from ._memory import ALIGN, Loan, PeerMemory, View
 from .errors import ProtocolError
 from .pool import Pool
 from .transports.descriptors import Descriptors
-from .values.wire import Undecodable
+from .values.wire import Scattered, Undecodable
 
 MAX_KNOWN: Final = 256
 """Memory of one side's that the other may know, one connection (PROTOCOL.md section 11): each takes a descriptor."""
@@ -104,17 +104,17 @@ class Buffers:
             offset = 0
         return self._lend(head, loan, offset, size)
 
-    def place_array(self, head: bytes, array: Any) -> bytes | None:
-        """The same for a NumPy array that is not C-contiguous: it is copied once."""
-        if array.nbytes > MAX_BUFFER or not self._may_lend():
+    def place_scattered(self, head: bytes, scattered: Scattered) -> bytes | None:
+        """The same for what has to be put together, such as an array that is not C-contiguous: it is copied once."""
+        size = scattered.nbytes
+        if size > MAX_BUFFER or not self._may_lend():
             return None
-        numpy: Any = sys.modules["numpy"]
         try:
-            loan = self._pool.lend(array.nbytes)
+            loan = self._pool.lend(size)
         except OSError:
             return None
-        numpy.copyto(numpy.ndarray(array.shape, array.dtype, loan), array)
-        return self._lend(head, loan, 0, array.nbytes)
+        scattered.write_into(loan)
+        return self._lend(head, loan, 0, size)
 
     def _may_lend(self) -> bool:
         return not self._has_ended and len(self._known) < MAX_KNOWN and self._descriptors.is_ready()

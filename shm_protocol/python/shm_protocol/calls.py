@@ -67,6 +67,7 @@ class ServedCall:
     wants_handles = False
     references: Sequence[RemoteReference] = ()  # to functions of the caller's that are arguments
     is_stale = False  # an argument of it has been released
+    unreadable: str | None = None  # why an argument of it cannot be given to the function
     lingers = False  # it wants a stream, has references, or is traced: there is more to do than to answer
     span: EndingSpan | None = None  # of OpenTelemetry's
     lent: tuple[Lent, str] | None = None  # what it calls, where that has been lent, and the name of its method

@@ -29,6 +29,7 @@ from .references import (
 )
 from .values import FUNCTION, MAX_NAME_BYTES, OBJECT, RETURNED, Reference
 from .values.ext_types import is_ndarray
+from .values.tables import TableBytes, Unreadable, is_table
 from .values.wire import Unsendable
 
 TELLS_REFERENCES: Final = b""
@@ -39,6 +40,9 @@ IDS_AT_ONCE: Final = 1000
 
 MINOR_OF_REFERENCES: Final = 2
 """Since when a peer knows references."""
+
+MINOR_OF_TABLES: Final = 2
+"""Since when it knows Arrow tables."""
 
 _FORMS: Final = {FUNCTION: ("", False), OBJECT: (".", True)}
 """What follows the id in the name of what is called."""
@@ -89,6 +93,7 @@ class Lending:
         self._is_telling = False
         self._arrived: list[RemoteReference] = []
         self._has_stale = False
+        self.unreadable: str | None = None
 
     # What this side lends.
 
@@ -126,6 +131,8 @@ class Lending:
         """Lend what a function gives, or an item of it. None: it is a value, or nothing that is lent."""
         kind = type(value)
         if issubclass(kind, (*_VALUES, type, ModuleType)) or streams.is_stream(value) or is_ndarray(kind):
+            return None
+        if is_table(kind):
             return None
         if streams.is_awaitable(value) or streams.is_async_stream(value):
             return None
@@ -190,9 +197,13 @@ class Lending:
     # What the peer lends.
 
     def put_in(self, frame: Any) -> None:
-        """Put what the references of a message stand for in their places. Raises ProtocolError."""
+        """Put what the references of a message stand for in their places, and its tables. Raises ProtocolError.
+
+        unreadable: why one of the tables cannot be given to the program.
+        """
         self._arrived = []
         self._has_stale = False
+        self.unreadable = None
         pending = [frame]
         while pending:
             container = pending.pop()
@@ -200,6 +211,8 @@ class Lending:
             for key, value in list(entries):
                 if type(value) is Reference:
                     container[key] = self._meant_by(value)
+                elif type(value) is TableBytes:
+                    container[key] = self._table_of(value)
                 elif type(value) is list or type(value) is dict:
                     pending.append(value)
 
@@ -209,6 +222,13 @@ class Lending:
         """
         arrived, self._arrived = self._arrived, []
         return arrived, self._has_stale
+
+    def _table_of(self, received: TableBytes) -> Any:
+        try:
+            return received.table()
+        except Unreadable as fault:
+            self.unreadable = str(fault)
+            return None
 
     def _meant_by(self, reference: Reference) -> Any:
         if reference.kind == RETURNED:
@@ -275,6 +295,14 @@ class Lending:
         if reference._state in (ENDED, LET_GO):  # noqa: SLF001
             raise Unsendable(f"{reference!r} cannot be sent")
         return Reference(RETURNED, reference._id)  # noqa: SLF001
+
+    def require_tables(self) -> None:
+        """See values.Holding."""
+        if self._peer_minor < MINOR_OF_TABLES:
+            raise Unsendable(
+                f"an Arrow table needs protocol 1.{MINOR_OF_TABLES}, the peer speaks 1.{self._peer_minor}: "
+                f"it cannot be encoded"
+            )
 
     # Telling the peer.
 

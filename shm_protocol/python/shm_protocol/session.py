@@ -255,6 +255,8 @@ class Session:
             elif request.is_stale:
                 stale = Released(f"{request.method}: args: a function or an object among them has been released")
                 self._refuse(request, stale)
+            elif request.unreadable is not None:
+                self._refuse(request, EncodeError(f"{request.method}: args: {request.unreadable}"))
             else:
                 request.running = True
                 return request
@@ -393,40 +395,46 @@ class Session:
         call = self.pending.get(call_id) if is_answer else None
         self.receive_frame(frame, len(message))
         arrived, has_stale = lending.arrived()
+        unreadable = lending.unreadable
         if kind == frames.REQUEST:
-            self._lend_to(self.incoming.get(frame[1]), arrived, has_stale)
+            self._lend_to(self.incoming.get(frame[1]), arrived, has_stale, unreadable)
         elif kind == frames.NOTIFICATION:
             if arrived:
                 raise ProtocolError(f"a notification of {frame[1]} with a function or an object")
             # Nobody is told of it, as of any notification that cannot be delivered.
-            if has_stale and self.queue:
+            if (has_stale or unreadable is not None) and self.queue:
                 self.queue[-1].cancelled = True
         elif call is not None and (kind == frames.ITEM or call.error is None):
             lending.keep(arrived)
             if has_stale:
-                self._fail_for_stale(call)
+                self._fail_result(call, Released(f"{call.method}: result: the function or object has been released"))
+            elif unreadable is not None:
+                self._fail_result(call, EncodeError(f"{call.method}: result: {unreadable}"))
         else:
             # Nobody gets them.
             for reference in arrived:
                 lending.let_go(reference)
 
-    def _lend_to(self, request: ServedCall | None, references: list[RemoteReference], is_stale: bool) -> None:
+    def _lend_to(
+        self, request: ServedCall | None, references: list[RemoteReference], is_stale: bool, unreadable: str | None
+    ) -> None:
         if request is None:
             self.lending.end_call(references)
         else:
             request.references = references
             request.lingers = True
             request.is_stale = is_stale
+            request.unreadable = unreadable
 
-    def _fail_for_stale(self, call: PendingCall) -> None:
-        """What it gives has been released here while it was on its way back."""
+    def _fail_result(self, call: PendingCall, why: BridgeError) -> None:
+        """What it gives has been released here while it was on its way back, or cannot be read here."""
         if not call.done:
             self._reply(self.forget(call.id))
             call.done = True
         if call.items is not None:
             call.items.clear()
         call.result = None
-        call.error = Released(f"{call.method}: result: the function or object has been released")
+        call.error = why
 
     def end(self, reason: BridgeError) -> list[ServedCall]:
         """The connection has ended: every call of ours fails with `reason`. Returns the streams to be closed."""

@@ -6,6 +6,7 @@ import { ProtocolError } from "../errors";
 import { elementsOf, isTooLarge, type Key, MAX_ARRAY_DIMENSIONS, NdArray, type NumberArray, type Value } from "../value_types";
 import { FUNCTION, MAX_NAME_BYTES, Reference, REFERENCE_HEAD_BYTES, type Resolve, RETURNED } from "./reference";
 import { StringCache } from "./string_cache";
+import { type ReadTable, TableBytes } from "./tables";
 import {
   arrayHeaderBytes,
   CUT_SHORT,
@@ -19,6 +20,7 @@ import {
   type Lender,
   MAX_DEPTH_RECEIVED,
   MAX_VALUES,
+  TABLE,
   type NumberArrayConstructor,
 } from "./wire";
 
@@ -27,6 +29,9 @@ const ON_HEAP_BYTES = 64;
 
 /** From here on Node makes an external string of a Latin-1 text (EXTERN_APEX of its string_bytes.cc). */
 const EXTERNAL_CHARACTERS = 0xfbee9;
+
+/** Bytes before those of a table: as before those of an array with one dimension. */
+const TABLE_HEADER = arrayHeaderBytes(1);
 
 const strings = new StringCache();
 
@@ -46,8 +51,11 @@ export class Decoder {
   /** Where buffers outside of the message are; undefined: nowhere. */
   lender: Lender | undefined;
 
-  /** `resolve`: what references stand for; without it they are given as they stand. */
-  constructor(private readonly resolve?: Resolve) {}
+  /** `resolve`: what references stand for; without it they are given as they stand. `readTable`: likewise of tables. */
+  constructor(
+    private readonly resolve?: Resolve,
+    private readonly readTable?: ReadTable,
+  ) {}
 
   /** Start with the bytes from `start` to `end`. `owned`: nobody else will use the buffer, so values may be views of it. */
   begin(buffer: Buffer<ArrayBuffer>, start: number, end: number, owned = false): void {
@@ -417,8 +425,13 @@ export class Decoder {
     return new Date(seconds * 1000 + Math.floor(nanoseconds / 1_000_000));
   }
 
-  private numbers(length: number): NumberArray | NdArray {
+  private numbers(length: number): Value {
     const at = this.take(length);
+    if (length > 0 && this.buffer[at] === TABLE) {
+      const size = this.tableHeader(at, length);
+      if (size !== length - TABLE_HEADER) throw this.wrong(`a table of ${size} bytes with ${length - TABLE_HEADER} bytes of data`);
+      return this.table(new Uint8Array(this.copy(at + TABLE_HEADER, size)));
+    }
     const { dtype, type, shape, header, elements } = this.arrayHeader(at, length);
     if (elements * type.BYTES_PER_ELEMENT !== length - header) {
       throw this.wrong(`an array of shape [${shape.join(", ")}] with ${length - header} bytes of data`);
@@ -430,8 +443,24 @@ export class Decoder {
     return shape.length === 1 ? data : new NdArray(data, shape);
   }
 
-  private lent(length: number, lender: Lender): NumberArray | Uint8Array | NdArray {
+  private table(data: Uint8Array): Value {
+    const received = new TableBytes(data);
+    // As a reference: it is no value of the table.
+    return (this.readTable === undefined ? received : this.readTable(received)) as Value;
+  }
+
+  /** How many bytes the table has whose header is there. */
+  private tableHeader(at: number, length: number): number {
+    if (length < TABLE_HEADER) throw this.wrong(`an array ext of ${length} bytes`);
+    const dimensions = this.buffer[at + 1] ?? 0;
+    if (dimensions !== 1) throw this.wrong(`a table of ${dimensions} dimensions`);
+    if (this.buffer[at + 2] !== 0 || this.buffer[at + 3] !== 0) throw this.wrong("a table whose reserved bytes are not zero");
+    return this.view.getUint32(at + 4, true);
+  }
+
+  private lent(length: number, lender: Lender): Value {
     const at = this.take(length);
+    if (length > 0 && this.buffer[at] === TABLE) return this.lentTable(at, length, lender);
     const isBytes = length >= 8 && this.view.getUint32(at) === 0 && this.view.getUint32(at + 4) === 0;
     const array = isBytes ? undefined : this.arrayHeader(at, length);
     const header = array?.header ?? 8;
@@ -442,6 +471,15 @@ export class Decoder {
     if (elements * type.BYTES_PER_ELEMENT !== size) throw this.wrong(`an array of shape [${shape.join(", ")}] with ${size} bytes of data`);
     const data = new type(lender.borrow(number, offset, size));
     return shape.length === 1 ? data : new NdArray(data, shape);
+  }
+
+  private lentTable(at: number, length: number, lender: Lender): Value {
+    const bytes = this.tableHeader(at, length);
+    const place = at + TABLE_HEADER;
+    if (length !== TABLE_HEADER + 24) throw this.wrong(`a buffer ext of ${length} bytes`);
+    const [number, offset, size] = [this.natural(place), this.natural(place + 8), this.natural(place + 16)];
+    if (bytes !== size) throw this.wrong(`a table of ${bytes} bytes with ${size} bytes of data`);
+    return this.table(new Uint8Array(lender.borrow(number, offset, size)));
   }
 
   /** 64 bits, little-endian; what is beyond 2^53 is no number of anything there is. */

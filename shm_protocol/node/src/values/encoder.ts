@@ -6,6 +6,7 @@ import { MessageTooLarge } from "../errors";
 import { hear } from "../heard";
 import { faultOfShape, MAX_ARRAY_DIMENSIONS, NdArray } from "../value_types";
 import { type Holding, Reference, REFERENCE_HEAD_BYTES } from "./reference";
+import { bytesOfTable, isTable } from "./tables";
 import { describeObject, describeValue, indexSegment, keySegment, propertySegment, Unencodable } from "./unencodable";
 import { bytesOf, dtypeOf, elementCount, getterOf, isGone, viewName } from "./views";
 import {
@@ -20,6 +21,7 @@ import {
   type Lender,
   MAX_DEPTH_SENT,
   MAX_VALUES,
+  TABLE,
 } from "./wire";
 
 const INITIAL_BYTES = 64 * 1024;
@@ -37,6 +39,9 @@ const SHORT_STRING = 14;
 
 /** Where a buffer lies: number of the memory, offset in it, bytes; 64 bits each. */
 const PLACE_BYTES = 24;
+
+/** An ext has no more, with the header that stands before a table. */
+const MAX_TABLE_BYTES = 0xffff_ffff - 8;
 
 const TOO_MANY_VALUES = `the message has more than ${MAX_VALUES} values: send numbers as a typed array, or several messages`;
 
@@ -379,6 +384,7 @@ export class Encoder {
     else if (value instanceof Map || types.isMap(value)) this.map(value, depth);
     else if (value instanceof NdArray) this.ndArray(value as NdArray);
     else if (isPlainElsewhere(value, prototype as object)) this.plainObject(value as Record<string, unknown>, depth);
+    else if (isTable(value)) this.table(value);
     else if (!this.reference(value)) {
       // Where a getter gave it nobody else will.
       hear(value);
@@ -517,10 +523,22 @@ export class Encoder {
     this.numbers(data as ArrayBufferView, dtype, shape);
   }
 
+  private table(table: object): void {
+    this.holding?.requireTables();
+    const bytes = bytesOfTable(table);
+    if (bytes.length > MAX_TABLE_BYTES) {
+      throw Unencodable.of(`an Arrow table of ${bytes.length} bytes, of more than ${MAX_TABLE_BYTES},`);
+    }
+    this.elements(bytes, TABLE, [bytes.length]);
+  }
+
   /** The elements of a typed array. */
   private numbers(data: ArrayBufferView, dtype: number, shape: readonly number[]): void {
     if (isGone(data)) throw Unencodable.of(`a ${viewName(data)} whose memory is gone`);
-    const bytes = bytesOf(data);
+    this.elements(bytesOf(data), dtype, shape);
+  }
+
+  private elements(bytes: Uint8Array, dtype: number, shape: readonly number[]): void {
     if (bytes.length >= this.threshold && this.lend(bytes, dtype, shape)) return;
     const header = arrayHeaderBytes(shape.length);
     this.extHeader(EXT_ARRAY, header + bytes.length);

@@ -27,6 +27,8 @@ export class Reference {
 export interface Holding {
   /** It stands for a thing of the peer's, and goes back; undefined: it does not. @throws Unencodable where it may not. */
   returned(held: object): Reference | undefined;
+  /** @throws Unencodable where the peer does not know Arrow tables. */
+  requireTables(): void;
 }
 
 /** Puts what a reference stands for in its place. @throws ProtocolError */

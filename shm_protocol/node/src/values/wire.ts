@@ -20,6 +20,9 @@ export const EXT_REFERENCE = 2;
 export const EXT_BUFFER = 3;
 export const EXT_TIMESTAMP = 0xff; // -1
 
+/** In the place of an array's dtype: the bytes are an Arrow table's. */
+export const TABLE = 11;
+
 /** Years 1 to 9999, the range of Python's datetime, in seconds since the epoch. */
 export const FIRST_SECOND = -62_135_596_800;
 export const LAST_SECOND = 253_402_300_799;

@@ -4,7 +4,7 @@
  */
 
 import { type Key, NdArray, type NumberArray, type Value } from "../../src/value_types";
-import { Reference } from "../../src/values";
+import { Reference, TableBytes } from "../../src/values";
 
 /** In the order of their dtype, from 1. */
 const ARRAYS = [
@@ -20,6 +20,7 @@ export function describe(value: Value): string {
   if (typeof value === "string") return `s${Buffer.from(value).toString("hex")}`;
   if (value instanceof Uint8Array) return `b${Buffer.from(value).toString("hex")}`;
   if (value instanceof Reference) return `r${value.kind}:${value.id}:${Buffer.from(value.name).toString("hex")}`;
+  if ((value as unknown) instanceof TableBytes) return `T${Buffer.from((value as unknown as TableBytes).data).toString("hex")}`;
   if (value instanceof Date) return `t${value.getTime()}`;
   if (Array.isArray(value)) return `[${value.map(describe).join(",")}]`;
   if (value instanceof NdArray) return describeArray(value.data, value.shape);

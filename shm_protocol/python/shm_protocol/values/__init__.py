@@ -10,6 +10,7 @@ from __future__ import annotations
 from .brief import brief
 from .ext_types import ARRAY_DTYPES, MAX_ARRAY_BYTES, MAX_ARRAY_DIMENSIONS, NdArray
 from .reference import FUNCTION, MAX_NAME_BYTES, OBJECT, RETURNED, Held, Reference
+from .tables import TableBytes, Unreadable
 from .wire import EXT_ARRAY, MAX_DEPTH_RECEIVED, MAX_DEPTH_SENT, MAX_INT, MAX_VALUES, MIN_INT, HasReferences
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "Held",
     "NdArray",
     "Reference",
+    "TableBytes",
+    "Unreadable",
     "brief",
     "decode",
     "decode_plain",

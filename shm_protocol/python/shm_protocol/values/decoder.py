@@ -11,12 +11,14 @@ from ..errors import ProtocolError
 from .ext_types import unpack_ext
 from .wire import (
     CUT_SHORT,
+    EXT_ARRAY,
     EXT_BUFFER,
     EXT_REFERENCE,
     MAX_DEPTH_RECEIVED,
     MAX_VALUES,
     NO_MESSAGEPACK,
     NO_UTF8,
+    TABLE,
     TOO_DEEP,
     TOO_MANY,
     UNSUITABLE_KEY,
@@ -37,6 +39,7 @@ _NUMBERS: Final = {
     0xD2: struct.Struct(">i"),
     0xD3: struct.Struct(">q"),
 }
+_TABLE: Final = bytes([TABLE])
 _CONSTANTS: Final = {0xC0: None, 0xC2: False, 0xC3: True}
 
 
@@ -118,7 +121,7 @@ class Reader:
             length = 1 << head - 0xD4 if head >= 0xD4 else self._length(head - 0xC7)
             body = bytearray(self._take(1 + length))
             code = body.pop(0)
-            if self._is_plain and code in (EXT_REFERENCE, EXT_BUFFER):
+            if self._is_plain and (code in (EXT_REFERENCE, EXT_BUFFER) or (code == EXT_ARRAY and body[:1] == _TABLE)):
                 raise HasReferences
             return unpack_ext(code - 0x100 if code >= 0x80 else code, body)
         if 0xC4 <= head <= 0xC6:

@@ -1,4 +1,4 @@
-"""The ext types of PROTOCOL.md section 8: timestamps, and arrays of numbers; reference.py has the other."""
+"""The ext types of PROTOCOL.md section 8: timestamps and arrays; the others are in reference.py and tables.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from math import prod
 from typing import Any, Final
 
 from .reference import unpack_reference
-from .wire import EXT_ARRAY, EXT_BUFFER, EXT_REFERENCE, EXT_TIMESTAMP, Ext, Lender, Undecodable, Unsendable
+from .tables import TableBytes
+from .wire import EXT_ARRAY, EXT_BUFFER, EXT_REFERENCE, EXT_TIMESTAMP, TABLE, Ext, Lender, Undecodable, Unsendable
 
 MAX_ARRAY_DIMENSIONS: Final = 8
 MAX_ARRAY_BYTES: Final = 2**63 - 1
@@ -21,6 +22,8 @@ ARRAY_DTYPES: Final = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "f
 _ARRAY_CODES: Final = {name: code for code, name in enumerate(ARRAY_DTYPES, start=1)}
 _ITEM_BYTES: Final = {name: int(name.lstrip("uintfloa")) // 8 for name in ARRAY_DTYPES}
 _ARRAY_HEADER: Final = struct.Struct("<BBH")
+_TABLE: Final = bytes([TABLE])
+_TABLE_HEADER: Final = struct.Struct("<BBHI")
 _PLACE: Final = struct.Struct("<QQQ")
 """Where a buffer outside of the message lies: number of the memory, offset in it, bytes."""
 
@@ -36,6 +39,21 @@ _HOUR, _MINUTE, _SECOND_OF, _MICROSECOND = (
     vars(datetime)[name] for name in ("hour", "minute", "second", "microsecond")
 )
 _DAYS, _SECONDS, _MICROSECONDS = (vars(timedelta)[name] for name in ("days", "seconds", "microseconds"))
+
+
+class _ScatteredArray:
+    """A NumPy array whose elements do not lie one behind the other."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self.nbytes: int = array.nbytes
+
+    def write_into(self, room: Any) -> None:
+        numpy: Any = sys.modules["numpy"]
+        numpy.copyto(numpy.ndarray(self._array.shape, self._array.dtype, room), self._array)
+
+    def tobytes(self) -> bytes:
+        return self._array.tobytes()  # type: ignore[no-any-return]
 
 
 class NdArray:
@@ -149,7 +167,7 @@ def ndarray(value: Any) -> Ext:
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("<"))
     if not array.flags.c_contiguous:
-        return Ext(EXT_ARRAY, _header(code, array.shape), scattered=array)
+        return Ext(EXT_ARRAY, _header(code, array.shape), scattered=_ScatteredArray(array))
     # Another thread can change the numbers meanwhile, but not how many there are: the view holds on to them.
     body = memoryview(array.reshape(-1).view(numpy.uint8)) if array.size else b""
     return Ext(EXT_ARRAY, _header(code, array.shape), body)
@@ -168,6 +186,11 @@ def unpack_ext(code: int, data: bytearray, lender: Lender | None = None) -> obje
         return _unpack_buffer(data, lender)
     if code != EXT_ARRAY:
         raise Undecodable(f"an ext of the unknown type {code}")
+    if data[:1] == _TABLE:
+        size, padded = _unpack_table_header(data)
+        if size != len(data) - padded:
+            raise Undecodable(f"a table of {size} bytes with {len(data) - padded} bytes of data")
+        return TableBytes(memoryview(data)[padded:])
     dtype, shape, padded = _unpack_array_header(data)
     if prod(shape) * _ITEM_BYTES[dtype] != len(data) - padded:
         raise Undecodable(f"an array of shape {list(shape)} with {len(data) - padded} bytes of data")
@@ -183,6 +206,8 @@ def unpack_ext(code: int, data: bytearray, lender: Lender | None = None) -> obje
 
 
 def _unpack_buffer(data: bytearray, lender: Lender) -> object:
+    if data[:1] == _TABLE:
+        return _unpack_lent_table(data, lender)
     is_bytes = data[:8] == bytes(8)
     dtype, shape, padded = ("uint8", (), 8) if is_bytes else _unpack_array_header(data)
     if len(data) != padded + _PLACE.size:
@@ -197,6 +222,28 @@ def _unpack_buffer(data: bytearray, lender: Lender) -> object:
     except ImportError:
         return NdArray(dtype, shape, lender.take_bytes(number, offset, size))
     return numpy.ndarray(shape, numpy.dtype(dtype), lender.take_view(number, offset, size))
+
+
+def _unpack_lent_table(data: bytearray, lender: Lender) -> TableBytes:
+    table_bytes, padded = _unpack_table_header(data)
+    if len(data) != padded + _PLACE.size:
+        raise Undecodable(f"a buffer ext of {len(data)} bytes")
+    number, offset, size = _PLACE.unpack_from(data, padded)
+    if table_bytes != size:
+        raise Undecodable(f"a table of {table_bytes} bytes with {size} bytes of data")
+    return TableBytes(lender.take_view(number, offset, size))
+
+
+def _unpack_table_header(data: bytearray) -> tuple[int, int]:
+    """The bytes of its stream, and how long the header is."""
+    if len(data) < _TABLE_HEADER.size:
+        raise Undecodable(f"an array ext of {len(data)} bytes")
+    _, dimensions, reserved, size = _TABLE_HEADER.unpack_from(data)
+    if dimensions != 1:
+        raise Undecodable(f"a table of {dimensions} dimensions")
+    if reserved != 0:
+        raise Undecodable("a table whose reserved bytes are not zero")
+    return size, _TABLE_HEADER.size
 
 
 def _unpack_array_header(data: bytearray) -> tuple[str, tuple[int, ...], int]:

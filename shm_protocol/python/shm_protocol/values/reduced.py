@@ -7,6 +7,7 @@ Here user code is run, and it is looked at once: whatever it does, what is sent 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
 from itertools import islice
@@ -16,7 +17,8 @@ from ..errors import cut, name_of, text_of
 from ..exits import is_interrupt
 from .ext_types import NdArray, is_ndarray, ndarray, ndarray_of_ours, of_dlpack, timestamp
 from .reference import Held, Holding, Reference
-from .wire import KEY_TYPES, MAX_VALUES, PLAIN, SCALARS, Unsendable, is_one_of
+from .tables import is_table, of_arrow_stream, table_ext
+from .wire import KEY_TYPES, MAX_VALUES, PLAIN, SCALARS, Ext, Unsendable, is_one_of
 
 _HINTS: Final = {
     "set": "; send a list",
@@ -98,6 +100,8 @@ def _reduced(value: Any, holding: Holding | None) -> Any:
         return ndarray_of_ours(value)
     if is_ndarray(kind):
         return ndarray(value)
+    if is_table(kind):
+        return _table(table_ext, value, holding)
     if issubclass(kind, Held):
         if holding is None:
             raise Unsendable("what stands for a thing of the peer's cannot be encoded here")
@@ -116,10 +120,18 @@ def _reduced(value: Any, holding: Holding | None) -> Any:
         return member if is_one_of(type(member), PLAIN) else _reduced(member, holding)
     if any("__dataclass_fields__" in _NAMESPACE.__get__(base) for base in _MRO.__get__(kind)):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(kind)}
+    if hasattr(kind, "__arrow_c_stream__"):
+        return _table(of_arrow_stream, value, holding)
     if hasattr(kind, "__dlpack__") and not name.startswith("numpy."):
         return of_dlpack(value)
     hint = "; send value.item()" if name.startswith("numpy.") and hasattr(kind, "item") else _HINTS.get(name, "")
     raise Unsendable(f"{_described(kind)} cannot be encoded{hint}")
+
+
+def _table(ext_of: Callable[[Any], Ext], value: Any, holding: Holding | None) -> Ext:
+    if holding is not None:
+        holding.require_tables()
+    return ext_of(value)
 
 
 def _dict_of(value: dict[Any, Any]) -> dict[Any, Any]:

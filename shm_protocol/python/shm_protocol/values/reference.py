@@ -53,6 +53,10 @@ class Holding(Protocol):
         """It goes back. Raises Unsendable where it may not."""
         ...
 
+    def require_tables(self) -> None:
+        """Raise Unsendable where the peer does not know Arrow tables."""
+        ...
+
 
 class Held:
     """What stands for a function or an object of the peer's: it can be sent back, on the connection it came by."""

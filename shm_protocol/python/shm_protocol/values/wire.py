@@ -38,6 +38,9 @@ EXT_REFERENCE: Final = 2
 EXT_BUFFER: Final = 3
 EXT_TIMESTAMP: Final = -1
 
+TABLE: Final = 11
+"""In the place of an array's dtype: the bytes are an Arrow table's."""
+
 SCALARS: Final = frozenset({NoneType, bool, int, float, str, bytes})
 """Exact types that can be sent, as values and as keys, unless a value is out of range."""
 
@@ -60,16 +63,34 @@ class HasReferences(Undecodable):
     """A message is not as plain as most: it has references, which somebody has to look at, or buffers outside of it."""
 
 
+class Scattered(Protocol):
+    """The elements of a buffer, which have to be put together."""
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes they are."""
+        ...
+
+    def write_into(self, room: Any, /) -> None:
+        """Put them one behind the other, into a buffer of so many bytes."""
+        ...
+
+    def tobytes(self) -> bytes | bytearray:
+        """The same in memory of their own."""
+        ...
+
+
 class Ext:
     """An ext to be written: its type, and its bytes in two parts, so that a large second one need not be copied.
 
-    scattered: a NumPy array that the second part is to be made of, because its elements do not lie one behind the
-    other; see gather.
+    scattered: what the second part is to be made of, where its bytes do not lie one behind the other; see gather.
     """
 
     __slots__ = ("body", "code", "head", "scattered")
 
-    def __init__(self, code: int, head: bytes, body: bytes | memoryview = b"", scattered: Any = None) -> None:
+    def __init__(
+        self, code: int, head: bytes, body: bytes | memoryview = b"", scattered: Scattered | None = None
+    ) -> None:
         self.code = code
         self.head = head
         self.body = body
@@ -102,8 +123,8 @@ class Lender(Protocol):
         """What stands for the buffer in the message; None: the buffer itself."""
         ...
 
-    def place_array(self, head: bytes, array: Any, /) -> bytes | None:
-        """The same for an array whose elements are scattered."""
+    def place_scattered(self, head: bytes, scattered: Scattered, /) -> bytes | None:
+        """The same for what has to be put together."""
         ...
 
     def take_bytes(self, number: int, offset: int, size: int, /) -> bytes:
