@@ -267,6 +267,14 @@ def test_without_a_compiler_the_names_are_those_that_the_module_says(tmp_path: P
         _ = plain.LIMIT
 
 
+def test_javascript_in_commonjs_has_the_names_that_it_says_when_it_runs(folder: Path) -> None:
+    file = folder / "plain.js"
+    file.write_text("exports.add = (a, b) => a + b;\nexports.count = function* () { yield 1; yield 2 };\n")
+    plain: Any = load(file)
+    assert plain.__all__ == ["add", "count"]
+    assert (plain.add(1, 2), list(plain.count())) == (3, [1, 2])
+
+
 def test_the_output_of_the_module_is_the_program_s_and_both_end_together(folder: Path) -> None:
     program = (
         "import shm_protocol\nutils = shm_protocol.load('node_side/utils.ts')\nutils.say('hello')\nprint(utils.pid())\n"

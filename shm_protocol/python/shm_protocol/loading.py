@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Final, Literal
 
 from .config import watches
 from .described import carried
@@ -16,6 +17,11 @@ from .node_command import JAVASCRIPT, TYPESCRIPT
 from .options import DEFAULT_TIMEOUT_S
 from .routes import Route
 from .stubs import fill, of_exports
+
+_Kind = Literal["functions", "classes", "instances", "constants", "types"]
+
+_NAMES: Final[tuple[_Kind, ...]] = ("functions", "classes", "instances", "constants", "types")
+"""What a description has of names, by kind."""
 
 
 def load(file: str | os.PathLike[str], *, timeout: float | None = DEFAULT_TIMEOUT_S) -> ModuleType:
@@ -49,7 +55,12 @@ def described_or_run(path: Path, route: Route) -> Module:
     tells; else as it says when it runs.
     """
     try:
-        return describe(path)
+        described = describe(path)
+        # Of `exports.name = …` in JavaScript the compiler tells nothing.
+        if path.suffix not in JAVASCRIPT or any(described[kind] for kind in _NAMES):
+            return described
+        place = route.find()
+        return described if place.child is None else of_exports(path, place.exports)
     except (NoCompiler, PeerUnavailable, FileNotFoundError) as missing:
         found = carried.read(path)
         if found is not None:
