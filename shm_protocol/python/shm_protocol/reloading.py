@@ -100,11 +100,11 @@ def load_again(changed: Iterable[str]) -> None:
         for name in old:
             if name not in sys.modules:
                 _import_anew(name, watched[name])
+        _set_in_packages({name: sys.modules[name] for name in old})
     except BaseException:
         sys.modules.update(old)
         _set_in_packages(old)
         raise
-    _set_in_packages({name: sys.modules[name] for name in old})
 
 
 def _import_anew(name: str, file: str) -> None:
@@ -152,11 +152,21 @@ def _state_of(file: str) -> State | None:
 
 def _stale(watched: Mapping[str, str], changed: set[str]) -> set[str]:
     """The modules of these files, and those that import them or from them, however far."""
-    imports = {name: set(_imports_of(name, file)) for name, file in watched.items()}
+    # With whatever a name lies in: who imports `a.b` has what `a` made of itself, as has `a.b`.
+    imports = {
+        name: {each for one in (name, *_imports_of(name, file)) for each in _within(one)}
+        for name, file in watched.items()
+    }
     stale = {name for name, file in watched.items() if file in changed}
     while more := {name for name in watched if name not in stale and imports[name] & stale}:
         stale |= more
     return stale
+
+
+def _within(name: str) -> Iterator[str]:
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
 
 
 def _imports_of(name: str, file: str) -> Iterator[str]:
