@@ -1,8 +1,5 @@
 /** What the Node side of the pairing tests does with arrays: keeps them, looks at them, writes to them, lets go of them. */
 
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
-
 import { type Bridge, type BufferStats, dispose, NdArray, type NumberArray, sharedArray } from "@shm-polyglot/protocol";
 
 type Kept = NumberArray | Uint8Array | NdArray;
@@ -36,12 +33,6 @@ export function arraysOf(bridge: () => Bridge): Record<string, (...args: never[]
         Array.from({ length: 1000 }, () => new ArrayBuffer(64 * 1024));
         await new Promise(setImmediate);
       }
-    },
-    /** The same of what has only just been made, without looking at anything else. */
-    collectYoung: async () => {
-      setFlagsFromString("--expose-gc");
-      (runInNewContext("gc") as (options: { type: "minor" }) => void)({ type: "minor" });
-      await new Promise(setImmediate);
     },
   };
 }

@@ -234,18 +234,6 @@ def test_what_nobody_holds_any_more_is_returned(shm_pair: Pair, client: shm_prot
     assert mine(client)["bytesLent"] == 0
 
 
-def test_what_dies_young_in_node_is_returned_without_a_collection_of_everything(
-    client: shm_protocol.Connection,
-) -> None:
-    client.notify("functions.echo", sample())
-    # V8 frees on a thread of its own. It collects everything by itself only after some seconds of little to do.
-    for _ in range(200):
-        client.call("arrays.collectYoung")
-        if client.stats["bytes_lent"] == 0:
-            return
-    pytest.fail("it is still lent")
-
-
 def test_the_same_array_may_be_lent_many_times_over(shm_pair: Pair, client: shm_protocol.Connection) -> None:
     shared = shm_protocol.empty(LENGTH)
     indices = [client.call("arrays.keep", shared) for _ in range(3)]

@@ -68,10 +68,9 @@ export interface Binding {
   receiveDescriptor(socketFd: number, into: Float64Array): number;
   /**
    * Map a part of a peer's memory: writes stay private. A copy where the engine has no ArrayBuffers over memory of others.
-   * `counted`: so many bytes are to count as memory of this process's, which has V8 collect the sooner. `isOnly`: nothing else of
-   * that memory is mapped. `gone` is called in a later turn, when the ArrayBuffer has been collected or detached.
+   * `counted`: so many bytes are to count as memory of this process's, which has V8 collect the sooner.
    */
-  mapPart(fd: number, offset: number, bytes: number, counted: number, isOnly: boolean, gone: () => void): ArrayBuffer | number;
+  mapPart(fd: number, offset: number, bytes: number, counted: number): ArrayBuffer | number;
   /** Let go of what is behind an ArrayBuffer, whose length is 0 then. */
   detach(buffer: ArrayBuffer): void;
   /** Another descriptor of the same socket. */

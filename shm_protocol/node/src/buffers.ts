@@ -26,8 +26,6 @@ const MOST_RECEIVED = 4 * MAX_KNOWN;
 export const ALIGN = 64;
 /** What a mapping takes of its own, beside the memory that is mapped: at most 8 bytes for each page of 4096. */
 const PAGE_TABLE_SHARE = 512;
-/** Of what V8 counts 64 MiB more than at the least, it collects everything. What dies young is collected before. */
-const MOST_COUNTED = 8 * 1024 * 1024;
 
 /** How the peer is told. */
 interface Notices {
@@ -50,11 +48,13 @@ interface PeerMemory {
   mapped: number;
 }
 
-/**
- * To a collection of the young, whatever is in here is in use. Without it several views of one memory would go at once, V8 would
- * find its count of memory to be less by all of them, and begin to collect everything with the next one.
- */
-const heldUntilAllIsCollected = new FinalizationRegistry<undefined>(() => undefined);
+/** Whoever V8 has let go of. */
+interface Borrowed {
+  readonly buffers: Buffers;
+  readonly number: number;
+}
+
+const collected = new FinalizationRegistry<Borrowed>(({ buffers, number }) => { buffers.giveBack(number); });
 const received = new Float64Array(3);
 
 export class Buffers implements Lender {
@@ -174,22 +174,16 @@ export class Buffers implements Lender {
     if (size < 1 || offset % ALIGN !== 0 || offset + size > memory.size) {
       throw new ProtocolError(`a buffer of ${size} bytes at ${offset} in memory of ${memory.size}`);
     }
-    const isOnly = memory.mapped === 0;
-    const counted = isOnly ? Math.min(size, MOST_COUNTED) : Math.ceil(size / PAGE_TABLE_SHARE);
-    let isReturned = false;
-    const giveBack = (): void => {
-      if (isReturned) return;
-      isReturned = true;
-      this.giveBack(number);
-    };
-    const buffer = this.binding.mapPart(memory.fd, offset, size, counted, isOnly, giveBack);
+    const buffer = this.binding.mapPart(memory.fd, offset, size, memory.mapped === 0 ? size : Math.ceil(size / PAGE_TABLE_SHARE));
     if (typeof buffer === "number") throw new ProtocolError(`memory ${number} cannot be mapped: ${errnoName(buffer)}`);
-    if (!isOnly) heldUntilAllIsCollected.register(buffer, undefined);
     this.borrowed++;
     memory.mapped++;
-    markBorrowed(buffer, (whose) => {
-      this.binding.detach(whose);
-      giveBack();
+    const token = { buffers: this, number };
+    collected.register(buffer, token, token);
+    markBorrowed(buffer, () => {
+      collected.unregister(token);
+      this.binding.detach(buffer);
+      this.giveBack(number);
     });
     return buffer;
   }

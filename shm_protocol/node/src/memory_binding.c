@@ -28,10 +28,8 @@ struct own_memory {
     size_t size;
 };
 
-/* One for each environment that loads the addon. It goes with the last who uses it: the environment, and each part. */
+/* One for each environment that loads the addon. */
 struct memories {
-    unsigned users;
-    int64_t uncounted_gone; /* of parts that are gone, what V8 is told only with the next one, which makes up for it */
     struct own_memory **slots; /* NULL where free */
     uint32_t slot_count;
 };
@@ -40,10 +38,7 @@ struct memories {
 struct part {
     uint8_t *bytes;
     size_t size;
-    struct memories *memories;
-    bool is_only;      /* nothing else of that memory was mapped */
     int64_t uncounted; /* bytes that V8 counts for the ArrayBuffer, but is told are none of this process's own */
-    napi_ref gone;     /* what is called when V8 has let go of it */
 };
 
 static napi_value integer(napi_env env, int64_t value)
@@ -98,14 +93,6 @@ static struct own_memory *require_memory(napi_env env, struct memories *memories
         return NULL;
     }
     return memories->slots[*slot];
-}
-
-static void leave_memories(struct memories *memories)
-{
-    if (--memories->users > 0)
-        return;
-    free(memories->slots);
-    free(memories);
 }
 
 static void leave(struct own_memory *memory)
@@ -258,30 +245,14 @@ static napi_value receive_descriptor(napi_env env, napi_callback_info info)
     return integer(env, 1);
 }
 
-static void forget(napi_env env, struct part *part)
-{
-    shm_memory_unmap(part->bytes, part->size);
-    (void)napi_delete_reference(env, part->gone);
-    leave_memories(part->memories);
-    free(part);
-}
-
-/* Node calls it in a turn of its own, where JavaScript may be run; and where the environment ends, in which that fails. */
 static void part_gone(napi_env env, void *data, void *hint)
 {
     (void)data;
     struct part *part = hint;
     int64_t now;
-    if (part->is_only)
-        part->memories->uncounted_gone += part->uncounted;
-    else
-        (void)napi_adjust_external_memory(env, part->uncounted, &now);
-    napi_value gone = NULL, undefined = NULL;
-    const bool found = napi_get_reference_value(env, part->gone, &gone) == napi_ok &&
-                       napi_get_undefined(env, &undefined) == napi_ok;
-    forget(env, part);
-    if (found)
-        (void)napi_call_function(env, undefined, gone, 0, NULL, NULL);
+    (void)napi_adjust_external_memory(env, part->uncounted, &now);
+    shm_memory_unmap(part->bytes, part->size);
+    free(part);
 }
 
 /* Where the engine has no ArrayBuffers over memory of others, as in Electron. */
@@ -295,65 +266,36 @@ static napi_value copied(napi_env env, const struct part *part)
     return buffer;
 }
 
-/* V8 looks how much young ArrayBuffers have behind them where it is to allocate for one itself, and collects the young from
- * 32 MiB on. For memory of others it does not look, and collects everything later on, which takes ten times as long. */
-static void let_collect_young(napi_env env)
-{
-    void *bytes;
-    napi_value buffer;
-    (void)napi_create_arraybuffer(env, 1, &bytes, &buffer);
-}
-
-/* V8 counts all of an ArrayBuffer, and begins to collect everything as soon as the count has grown by 64 MiB since it was
- * least, even for a moment. So it is told before what is not to count. */
-static napi_status create_buffer(napi_env env, struct part *part, napi_value *buffer)
-{
-    int64_t *gone = &part->memories->uncounted_gone;
-    const int64_t again = !part->is_only ? 0 : *gone < part->uncounted ? *gone : part->uncounted;
-    *gone -= again;
-    int64_t now;
-    (void)napi_adjust_external_memory(env, again - part->uncounted, &now);
-    return napi_create_external_arraybuffer(env, part->bytes, part->size, part_gone, part, buffer);
-}
-
 static napi_value map_part(napi_env env, napi_callback_info info)
 {
-    napi_value arguments[6];
+    napi_value arguments[4];
     int32_t fd;
     uint64_t offset, size, counted;
-    bool is_only;
-    struct memories *memories = require_arguments(env, info, 6, arguments);
-    if (memories == NULL)
+    if (require_arguments(env, info, 4, arguments) == NULL)
         return NULL;
     if (napi_get_value_int32(env, arguments[0], &fd) != napi_ok || !get_size(env, arguments[1], &offset) ||
-        !get_size(env, arguments[2], &size) || !get_size(env, arguments[3], &counted) || counted > size ||
-        napi_get_value_bool(env, arguments[4], &is_only) != napi_ok)
-        return misuse(env, "mapPart: a descriptor, an offset, bytes, bytes to count and whether it is the only part are needed");
+        !get_size(env, arguments[2], &size) || !get_size(env, arguments[3], &counted) || counted > size)
+        return misuse(env, "mapPart: a descriptor, an offset, bytes, and how many of them to count are needed");
     struct part *part = malloc(sizeof *part);
     if (part == NULL)
         return integer(env, -ENOMEM);
-    part->memories = memories;
-    part->is_only = is_only;
     part->size = (size_t)size;
     part->uncounted = (int64_t)(size - counted);
-    if (napi_create_reference(env, arguments[5], 1, &part->gone) != napi_ok) {
-        free(part);
-        return misuse(env, "mapPart: a function to be called at its end is needed");
-    }
     const int rc = shm_memory_map(fd, offset, part->size, SHM_MEMORY_PRIVATE, &part->bytes);
     if (rc < 0) {
-        (void)napi_delete_reference(env, part->gone);
         free(part);
         return integer(env, rc);
     }
-    memories->users++;
-    if (is_only)
-        let_collect_young(env);
+    /* V8 is about to count all of it, and would begin to collect at once. */
+    int64_t now;
+    (void)napi_adjust_external_memory(env, -part->uncounted, &now);
     napi_value buffer = NULL;
-    if (create_buffer(env, part, &buffer) == napi_ok)
+    if (napi_create_external_arraybuffer(env, part->bytes, part->size, part_gone, part, &buffer) == napi_ok)
         return buffer;
+    (void)napi_adjust_external_memory(env, part->uncounted, &now);
     buffer = copied(env, part);
-    part_gone(env, NULL, part);
+    shm_memory_unmap(part->bytes, part->size);
+    free(part);
     return buffer;
 }
 
@@ -411,8 +353,8 @@ static void environment_ends(void *data)
     for (uint32_t slot = 0; slot < memories->slot_count; slot++)
         if (memories->slots[slot] != NULL)
             leave(memories->slots[slot]);
-    memories->slot_count = 0;
-    leave_memories(memories);
+    free(memories->slots);
+    free(memories);
 }
 
 bool add_memory_functions(napi_env env, napi_value exports)
@@ -423,7 +365,6 @@ bool add_memory_functions(napi_env env, napi_value exports)
         (void)napi_throw_error(env, NULL, "no memory for the binding");
         return false;
     }
-    memories->users = 1;
     const struct {
         const char *name;
         napi_callback function;

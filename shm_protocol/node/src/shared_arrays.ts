@@ -15,7 +15,7 @@ export interface ArrayType<T extends NumberArray | Uint8Array> {
 /** What lies in memory that can be lent as it is. */
 const loans = new WeakMap<ArrayBufferLike, Loan>();
 /** What to do to let go of a buffer at once, of this process's or of a peer's. */
-const disposals = new WeakMap<ArrayBufferLike, (buffer: ArrayBuffer) => void>();
+const disposals = new WeakMap<ArrayBufferLike, () => void>();
 const collected = new FinalizationRegistry<Loan>((loan) => { loan.letGo(); });
 
 /**
@@ -74,7 +74,7 @@ export function dispose(array: NumberArray | Uint8Array | NdArray): void {
   if (letGo === undefined) return;
   disposals.delete(buffer);
   loans.delete(buffer);
-  letGo(buffer as ArrayBuffer);
+  letGo();
 }
 
 /** The loan in which a view lies, if it does. @internal */
@@ -83,7 +83,7 @@ export function loanOf(view: Uint8Array): Loan | undefined {
 }
 
 /** A buffer that a peer has handed over: `letGo` returns it. */
-export function markBorrowed(buffer: ArrayBuffer, letGo: (buffer: ArrayBuffer) => void): void {
+export function markBorrowed(buffer: ArrayBuffer, letGo: () => void): void {
   disposals.set(buffer, letGo);
 }
 
