@@ -12,6 +12,7 @@ export function arraysOf(bridge: () => Bridge): Record<string, (...args: never[]
   };
   return {
     keep: (array: Kept) => kept.push(array) - 1,
+    length: (array: NumberArray) => array.length,
     shape: (index: number) => { const array = kept[index] as Kept; return array instanceof NdArray ? array.shape : [array.length]; },
     kind: (index: number) => elements(index).constructor.name,
     read: (index: number, at: number) => elements(index)[at],

@@ -26,6 +26,8 @@ const MOST_RECEIVED = 4 * MAX_KNOWN;
 export const ALIGN = 64;
 /** What a mapping takes of its own, beside the memory that is mapped: at most 8 bytes for each page of 4096. */
 const PAGE_TABLE_SHARE = 512;
+/** Newer engines end the process where their count of memory would be taken below zero, which views that go together may do. */
+const MAY_COUNT_LESS = Number.parseInt(process.versions.node, 10) < 24;
 
 /** How the peer is told. */
 interface Notices {
@@ -174,7 +176,8 @@ export class Buffers implements Lender {
     if (size < 1 || offset % ALIGN !== 0 || offset + size > memory.size) {
       throw new ProtocolError(`a buffer of ${size} bytes at ${offset} in memory of ${memory.size}`);
     }
-    const buffer = this.binding.mapPart(memory.fd, offset, size, memory.mapped === 0 ? size : Math.ceil(size / PAGE_TABLE_SHARE));
+    const counted = memory.mapped > 0 && MAY_COUNT_LESS ? Math.ceil(size / PAGE_TABLE_SHARE) : size;
+    const buffer = this.binding.mapPart(memory.fd, offset, size, counted);
     if (typeof buffer === "number") throw new ProtocolError(`memory ${number} cannot be mapped: ${errnoName(buffer)}`);
     this.borrowed++;
     memory.mapped++;
