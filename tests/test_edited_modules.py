@@ -193,6 +193,17 @@ def test_python_that_cannot_be_loaded_again_goes_on_as_it_was_and_is_told(
     program.until("ml.version()", [1, "helper 3", "helper 3"])
 
 
+def test_python_whose_names_cannot_be_exposed_goes_on_as_it_was_for_whoever_imports_it_too(
+    program: Program, tmp_path: Path
+) -> None:
+    write(tmp_path / "ml.py", ML.format(version=2, kind="", more="__all__ = ['nobody']\n"))
+    until(lambda: "goes on as it was" in program.errors.read_text(), program.errors.read_text)
+    assert "its __all__ lists 'nobody', but the module has none of that name" in program.errors.read_text()
+    assert program.run("ml.version()") == [1, "helper 1", "helper 1"]
+    write(tmp_path / "user.py", "import ml\n\ndef version():\n    return ml.VERSION\n")
+    assert program.run('load("./user.py").then((user) => user.version())') == 1
+
+
 def test_a_function_may_become_asynchronous_and_plain_again(program: Program, tmp_path: Path) -> None:
     for kind in ("async ", "", "async "):
         write(tmp_path / "ml.py", ML.format(version=1, kind=kind, more=""))
@@ -258,3 +269,36 @@ def test_what_cannot_be_loaded_again_goes_on_as_it_was_and_is_told(
         assert utils.version() == before
         write(modules / "helper.ts", f'export const name = (): string => "helper {edition}";\n')
         loads(utils, f"1 helper {edition}")
+
+
+def test_of_several_that_are_to_be_loaded_again_all_are_or_none(
+    modules: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = 'import { name } from "./helper";\nif (name() === "helper 2") throw new Error("not today");\n'
+    write(modules / "other.ts", f"{other}export const told = (): string => name();\n")
+    utils: Any = shm_protocol.load(modules / "utils.ts")
+    others: Any = shm_protocol.load(modules / "other.ts")
+    assert (utils.version(), others.told()) == ("1 helper 1", "helper 1")
+    write(modules / "helper.ts", 'export const name = (): string => "helper 2";\n')
+    told: list[str] = []
+
+    def is_told() -> bool:
+        told.append(capfd.readouterr().err)
+        return "helper.ts: not loaded again, goes on as it was" in "".join(told)
+
+    until(is_told, lambda: "".join(told))
+    assert (utils.version(), others.told()) == ("1 helper 1", "helper 1")
+    write(modules / "helper.ts", 'export const name = (): string => "helper 3";\n')
+    loads(utils, "1 helper 3")
+    assert others.told() == "helper 3"
+
+
+def test_javascript_that_only_tells_its_names_when_it_runs_keeps_them_and_has_those_that_are_new(modules: Path) -> None:
+    write(modules / "plain.js", 'exports["on" + "e"] = () => 1;\n')
+    plain: Any = shm_protocol.load(modules / "plain.js")
+    with pytest.raises(AttributeError, match=r"has no attribute 'two': there are one"):
+        _ = plain.two
+    assert plain.one() == 1
+    write(modules / "plain.js", 'exports["on" + "e"] = () => 1;\nexports["tw" + "o"] = () => 2;\n')
+    until(lambda: hasattr(plain, "two"), lambda: str(plain.__all__))
+    assert (plain.one(), plain.two()) == (1, 2)

@@ -22,6 +22,11 @@ interface Loaded {
   exports: Export[];
 }
 
+/** What is to be shown of a module. */
+interface Seen extends Loaded {
+  exposed: Exposables;
+}
+
 export class Modules {
   private readonly loaded = new Map<string, Promise<Loaded>>();
   private readonly keys = new Set<string>();
@@ -35,12 +40,15 @@ export class Modules {
     return [...this.loaded.keys()];
   }
 
-  /** Load a file again, under the key that it has. Rejects with what it throws, and then it is as it was. */
-  async reload(file: string): Promise<void> {
-    const before = this.loaded.get(file);
-    if (before === undefined) return;
-    const { key } = await before;
-    this.loaded.set(file, Promise.resolve(this.show(key, await evaluate(file, ++this.editions))));
+  /** Load files again, each under the key that it has. Rejects with what one of them throws, and then all are as they were. */
+  async reload(files: readonly string[]): Promise<void> {
+    const seen = new Map<string, Seen>();
+    for (const file of files) {
+      // Whoever loads it for the first time is told why it cannot be.
+      const before = await this.loaded.get(file)?.catch(() => undefined);
+      if (before !== undefined) seen.set(file, look(before.key, await evaluate(file, ++this.editions)));
+    }
+    for (const [file, again] of seen) this.loaded.set(file, Promise.resolve(this.show(again)));
   }
 
   /** Load a file and expose what it has. fresh: as it is now, not as it was loaded before. Rejects with what it throws. */
@@ -57,21 +65,10 @@ export class Modules {
 
   private async loadNow(file: string, fresh: boolean): Promise<Loaded> {
     const module = await evaluate(file, fresh ? ++this.editions : 0);
-    return this.show(this.unused(basename(file, extname(file)).replace(/\W/g, "_")), module);
+    return this.show(look(this.unused(basename(file, extname(file)).replace(/\W/g, "_")), module));
   }
 
-  private show(key: string, module: object): Loaded {
-    const functions = new Set(methodsOf(key, module));
-    const exposed: Record<string, Exposables[string]> = functions.size > 0 ? { [key]: module } : {};
-    const exports: Export[] = [];
-    for (const [name, value] of Object.entries(module) as [string, unknown][]) {
-      if (name.startsWith("_") || name === "module.exports") continue;
-      const object = typeof value === "object" && value !== null ? value : undefined;
-      const methods = object === undefined ? [] : methodsOf(`${key}.${name}`, object);
-      const isExposed = methods.some((method) => functions.has(`${name}.${method}`));
-      if (object !== undefined && methods.length > 0 && !isExposed) exposed[`${key}.${name}`] = object;
-      exports.push({ name, kind: methods.length > 0 ? "object" : functions.has(name) ? kindOf(value) : "value", methods });
-    }
+  private show({ key, exports, exposed }: Seen): Loaded {
     this.expose(key, exposed);
     return { key, exports };
   }
@@ -82,6 +79,21 @@ export class Modules {
     this.keys.add(key);
     return key;
   }
+}
+
+function look(key: string, module: object): Seen {
+  const functions = new Set(methodsOf(key, module));
+  const exposed: Record<string, Exposables[string]> = functions.size > 0 ? { [key]: module } : {};
+  const exports: Export[] = [];
+  for (const [name, value] of Object.entries(module) as [string, unknown][]) {
+    if (name.startsWith("_") || name === "module.exports") continue;
+    const object = typeof value === "object" && value !== null ? value : undefined;
+    const methods = object === undefined ? [] : methodsOf(`${key}.${name}`, object);
+    const isExposed = methods.some((method) => functions.has(`${name}.${method}`));
+    if (object !== undefined && methods.length > 0 && !isExposed) exposed[`${key}.${name}`] = object;
+    exports.push({ name, kind: methods.length > 0 ? "object" : functions.has(name) ? kindOf(value) : "value", methods });
+  }
+  return { key, exports, exposed };
 }
 
 /** A module in CommonJS by require, which its runner's hooks serve; one that can only be imported by import. */

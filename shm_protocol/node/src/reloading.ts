@@ -17,8 +17,8 @@ const { cache } = createRequire(__filename);
 export interface Reloadable {
   /** The files that have been loaded. */
   files(): string[];
-  /** Load one again. Rejects with what it throws, and then it is as it was. */
-  reload(file: string): Promise<void>;
+  /** Load some again. Rejects with what one of them throws, and then all are as they were. */
+  reload(files: readonly string[]): Promise<void>;
 }
 
 /** Looks at the files that have been loaded, and at those that they require. */
@@ -70,9 +70,7 @@ export class FileWatch {
     this.isLoading = true;
     const taken = takeFromCache(changed);
     try {
-      for (const file of this.modules.files()) {
-        if (taken.has(file) || changed.has(file)) await this.modules.reload(file);
-      }
+      await this.modules.reload(this.modules.files().filter((file) => taken.has(file) || changed.has(file)));
       this.tell(`${told}: loaded again`);
     } catch (error) {
       for (const [file, module] of taken) cache[file] = module;

@@ -11,12 +11,12 @@ import importlib.util
 import os
 import signal
 import sys
-import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from . import config, reloading
+from . import config
 from .connection import Connection
 from .dialing import dial
 from .errors import PeerGone
@@ -24,11 +24,10 @@ from .exposables import functions_of, is_asynchronous
 from .exposed import BUILT_IN, Exposed
 from .module_members import members_of
 from .parent import end_with_parent
-from .reloading import FileWatch
-from .wake import Wake
 
 if TYPE_CHECKING:
     from .child_loop import ChildLoop
+    from .reloading import Reloading
 
 LOAD: Final = f"{BUILT_IN}load"
 NAME: Final = "python child"
@@ -45,8 +44,7 @@ class Child:
         self._modules: Final[dict[str, ModuleType]] = {}
         self._names: Final[dict[str, set[str]]] = {}
         self._loop: ChildLoop | None = None
-        self._wake = Wake()
-        self._watch: Final = FileWatch(self._tell_changed) if config.watches() else None
+        self._reloading: Final = self._begin_to_watch() if config.watches() else None
         self.exposed: Final = Exposed()
         self.exposed.built_in[LOAD] = self.load
 
@@ -54,53 +52,37 @@ class Child:
         """Import a file and expose what it has. Returns the key of its names. Raises what the file raises."""
         file = os.path.realpath(file)
         if file not in self._modules:
-            module = import_file(file)
-            self._expose(file, module)
-            if self._watch is not None:
-                self._watch.look()
+            self._expose({file: import_file(file)})
+            if self._reloading is not None:
+                self._reloading.look()
         return self._modules[file].__name__
 
     def serve(self, connection: Connection) -> None:
         """Until the parent ends. Raises PeerGone then."""
-        if self._watch is None:
+        if self._reloading is None:
             connection.serve()
-        while True:
-            connection.serve_until(self._wake)
-            # First: what changes from now on is for the next time.
-            self._wake.close()
-            self._wake = Wake()
-            self._load_again(self._watch.take())
-
-    def _tell_changed(self) -> None:
-        self._wake.set()
-
-    def _load_again(self, changed: set[str]) -> None:
-        told = ", ".join(sorted(changed))
-        try:
-            reloading.load_again(changed)
-            for file, module in list(self._modules.items()):
-                new = sys.modules.get(module.__name__, module)
-                if new is not module:
-                    self._expose(file, new)
-        except BaseException as error:  # noqa: BLE001  # whatever it is, SystemExit too, the old ones serve on
-            shown = traceback.TracebackException.from_exception(error)
-            # The frames of this library say nothing, nor do those of the imports.
-            shown.stack = traceback.StackSummary.from_list(
-                [frame for frame in shown.stack if frame.filename in reloading.files()]
-            )
-            sys.stderr.write("".join(shown.format()))
-            sys.stderr.write(f"shm-polyglot: {told}: not loaded again, goes on as it was\n")
         else:
-            sys.stderr.write(f"shm-polyglot: {told}: loaded again\n")
+            self._reloading.serve(connection)
 
-    def _expose(self, file: str, module: ModuleType) -> None:
-        """A module that is new, or has been loaded again: then names that are gone are exposed no more."""
-        name = module.__name__
-        found: dict[str, Any] = dict(functions_of(name, module))
-        found.update({f"{name}.{member}": function for member, function in members_of(module).items()})
+    def _begin_to_watch(self) -> Reloading:
+        # Most children never do, and it would make each start later.
+        from .reloading import Reloading
+
+        return Reloading(self._expose_again)
+
+    def _expose_again(self) -> None:
+        now = {file: sys.modules.get(module.__name__, module) for file, module in self._modules.items()}
+        self._expose({file: module for file, module in now.items() if module is not self._modules[file]})
+
+    def _expose(self, modules: Mapping[str, ModuleType]) -> None:
+        """Modules by their files, which are new or have been loaded again: then names that are gone are exposed no
+        more. Raises what looking at one of them raises, and then all is as it was.
+        """
+        found_in = {file: _functions_in(module) for file, module in modules.items()}
+        found = {key: function for functions in found_in.values() for key, function in functions.items()}
         awaited = {key: function for key, function in found.items() if is_asynchronous(function)}
         plain = {key: function for key, function in found.items() if key not in awaited}
-        gone = self._names.get(file, set()) - set(found)
+        gone = {key for file in modules for key in self._names.get(file, ())} - set(found)
         if awaited and self._loop is None:
             # Not with the rest: asyncio makes an import longer by a third.
             from .child_loop import ChildLoop
@@ -115,8 +97,15 @@ class Child:
             self._loop.expose(awaited, gone)
         self.exposed.insert(plain)
         self.exposed.remove(gone)
-        self._names[file] = set(found)
-        self._modules[file] = module
+        self._names.update({file: set(functions) for file, functions in found_in.items()})
+        self._modules.update(modules)
+
+
+def _functions_in(module: ModuleType) -> dict[str, Any]:
+    name = module.__name__
+    found: dict[str, Any] = dict(functions_of(name, module))
+    found.update({f"{name}.{member}": function for member, function in members_of(module).items()})
+    return found
 
 
 def import_file(file: str) -> ModuleType:

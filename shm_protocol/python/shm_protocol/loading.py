@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, Literal
 
+from .children import NodeChild
 from .config import watches
 from .described import carried
 from .described.description import Module
@@ -46,7 +47,7 @@ def load(file: str | os.PathLike[str], *, timeout: float | None = DEFAULT_TIMEOU
     described = described_or_run(path, route)
     # Whoever writes a script wants to know at once.
     route.find()
-    fill(module, described, route, describe_again(path))
+    fill(module, described, route, describe_again(path, route))
     return module
 
 
@@ -59,21 +60,26 @@ def described_or_run(path: Path, route: Route) -> Module:
         # Of `exports.name = …` in JavaScript the compiler tells nothing.
         if path.suffix not in JAVASCRIPT or any(described[kind] for kind in _NAMES):
             return described
-        place = route.find()
-        return described if place.child is None else of_exports(path, place.exports)
+        child = route.find().child
+        return described if child is None else _as_it_runs(path, child)
     except (NoCompiler, PeerUnavailable, FileNotFoundError) as missing:
         found = carried.read(path)
         if found is not None:
             return found
         if not isinstance(missing, NoCompiler):
             raise
-        place = route.find()
+        child = route.find().child
         # Whoever listens does not say what its modules have.
-        if place.child is None:
+        if child is None:
             raise
-        return of_exports(path, place.exports)
+        return _as_it_runs(path, child)
 
 
-def describe_again(path: Path) -> Callable[[], Module] | None:
+def describe_again(path: Path, route: Route) -> Callable[[], Module] | None:
     """What tells of the file as it is then, where files are watched."""
-    return (lambda: describe(path)) if watches() else None
+    return (lambda: described_or_run(path, route)) if watches() else None
+
+
+def _as_it_runs(path: Path, child: NodeChild) -> Module:
+    # Asked for now: it may have been loaded again meanwhile.
+    return of_exports(path, child.load(path, fresh=False).exports)

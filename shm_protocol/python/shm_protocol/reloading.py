@@ -13,6 +13,7 @@ import site
 import sys
 import sysconfig
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,13 +21,59 @@ from time import sleep
 from types import ModuleType
 from typing import Any, Final
 
+from .connection import Connection
 from .module_members import file_of
+from .wake import Wake
 
 LOOK_EVERY_S: Final = 0.2
 """An editor is done with a file when two looks find the same."""
 
 State = tuple[int, int, int]
 """Of a file: when it was changed, its size, and which it is."""
+
+
+class Reloading:
+    """Serves a connection and, between two calls, loads again what has been edited meanwhile, and tells of it.
+
+    expose_again: called when modules have been loaded again, to expose what they have now. What it raises leaves them
+    as they were, too.
+    """
+
+    def __init__(self, expose_again: Callable[[], None]) -> None:
+        self._expose_again: Final = expose_again
+        self._wake = Wake()
+        self._watch: Final = FileWatch(self._tell_changed)
+
+    def look(self) -> None:
+        """Know what has just been imported as it is now."""
+        self._watch.look()
+
+    def serve(self, connection: Connection) -> None:
+        """Until the peer ends. Raises PeerGone then."""
+        while True:
+            connection.serve_until(self._wake)
+            # First: what changes from now on is for the next time.
+            self._wake.close()
+            self._wake = Wake()
+            self._load_again(self._watch.take())
+
+    def _tell_changed(self) -> None:
+        self._wake.set()
+
+    def _load_again(self, changed: set[str]) -> None:
+        told = ", ".join(sorted(changed))
+        try:
+            load_again(changed, self._expose_again)
+        except BaseException as error:  # noqa: BLE001  # whatever it is, SystemExit too, the old ones serve on
+            shown = traceback.TracebackException.from_exception(error)
+            # The frames of this library say nothing, nor do those of the imports.
+            shown.stack = traceback.StackSummary.from_list(
+                [frame for frame in shown.stack if frame.filename in files()]
+            )
+            sys.stderr.write("".join(shown.format()))
+            sys.stderr.write(f"shm-polyglot: {told}: not loaded again, goes on as it was\n")
+        else:
+            sys.stderr.write(f"shm-polyglot: {told}: loaded again\n")
 
 
 class FileWatch:
@@ -86,9 +133,9 @@ def files() -> set[str]:
     return set(_watched().values())
 
 
-def load_again(changed: Iterable[str]) -> None:
-    """Load the modules of these files again, and those that import from them. Raises what they raise, and then all is
-    as it was.
+def load_again(changed: Iterable[str], expose_again: Callable[[], None]) -> None:
+    """Load the modules of these files again, and those that import from them. Raises what they raise, or what is called
+    then, and then all is as it was.
     """
     watched = _watched()
     stale = _stale(watched, set(changed))
@@ -101,6 +148,7 @@ def load_again(changed: Iterable[str]) -> None:
             if name not in sys.modules:
                 _import_anew(name, watched[name])
         _set_in_packages({name: sys.modules[name] for name in old})
+        expose_again()
     except BaseException:
         sys.modules.update(old)
         _set_in_packages(old)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from . import forks
-from .children import Export, NodeChild, load_in_child
+from .children import NodeChild, load_in_child
 from .client import Client, ClientStream
 from .errors import PeerGone, PeerUnavailable, UnknownMethod
 from .options import DEFAULT_CREDIT, DEFAULT_TIMEOUT_S
@@ -28,7 +28,6 @@ class Place(NamedTuple):
     client: Client
     key: str
     child: NodeChild | None
-    exports: list[Export]
     options: dict[str, Any]
 
     @property
@@ -101,6 +100,7 @@ class Route:
         with self._finding:
             if self.place is None:
                 self.place = served or self._in_own_child()
+                self._was_served = self.place.child is None
             return self.place
 
     def after_fork_in_child(self) -> None:
@@ -112,8 +112,7 @@ class Route:
         served = None if self._in_child else find_served(self.file)
         if served is None:
             return None
-        self._was_served = True
-        return Place(served.client, served.key, None, [], {**served.options, **self._options})
+        return Place(served.client, served.key, None, {**served.options, **self._options})
 
     def _in_own_child(self) -> Place:
         if self._was_served:
@@ -121,9 +120,9 @@ class Route:
         if os.environ.get(CHILD) == "0":
             whose = "" if self._in_child else ", and none that listens exposes it"
             raise PeerUnavailable(f"{self.file}: {CHILD}=0 lets this program start no Node{whose}")
-        child, key, exports = load_in_child(self.file, fresh=self._fresh)
+        child, key, _ = load_in_child(self.file, fresh=self._fresh)
         self._fresh = False
-        return Place(child.client, key, child, exports, self._options)
+        return Place(child.client, key, child, self._options)
 
     def forget_if_ended(self, place: Place, error: PeerUnavailable | UnknownMethod) -> None:
         """Called where a call was not made. Raises that error, but where it was because a child had ended before."""

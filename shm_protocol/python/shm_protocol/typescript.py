@@ -66,7 +66,7 @@ class TypeScriptLoader:
         # A second time it is importlib.reload.
         route = Route(path, fresh="__all__" in vars(module))
         try:
-            fill(module, described_or_run(path, route), route, describe_again(path))
+            fill(module, described_or_run(path, route), route, describe_again(path, route))
         except SyntaxError:
             raise
         except (CannotDescribe, Unusable, PeerUnavailable, OSError) as error:

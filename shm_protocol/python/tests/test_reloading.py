@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def change(file: Path, text: str) -> None:
     """Edits a file, and loads again what is to be."""
     file.write_text(text)
-    reloading.load_again([str(file)])
+    reloading.load_again([str(file)], lambda: None)
 
 
 def test_who_imports_from_a_package_is_loaded_again_with_it_and_nobody_else(folder: Path) -> None:
