@@ -39,7 +39,7 @@ def create_app() -> Flask:
     app.register_error_handler(HTTPException, on_http_error)
     app.register_error_handler(ParseException, on_malformed_request)
     app.register_error_handler(BridgeError, on_bridge_error)
-    app.wsgi_app = as_plain_http(app.wsgi_app)  # type: ignore[method-assign, assignment]
+    app.wsgi_app = as_plain_http(app.wsgi_app)  # type: ignore[method-assign, assignment]  # Flask's way
     return app
 
 

@@ -24,6 +24,7 @@ NOT_FOR_PROGRAMS: Final = (
     *(f"shm_protocol.Client.{name}" for name in ("*_with", "close_idle", "dial_first", "discard", "is_mine")),
     *(f"shm_protocol.Client.{name}" for name in ("keeps_no_more", "leased", "release", "stirred", "stream_on", "take")),
     "shm_protocol.AsyncClient.*_with",
+    "shm_protocol.AsyncClient.exchange",
     "shm_protocol.Callback.__init__",
     "shm_protocol.Handle.__init__",
     *(f"shm_protocol.Connection.{name}" for name in ("abandon", "advance", "end_for", "give_up", "grant", "heed")),

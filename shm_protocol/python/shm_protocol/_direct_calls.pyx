@@ -185,7 +185,7 @@ def compile_call(client_class, being_served, stale, default_timeout):
     """See direct_calls.py."""
     in_python = client_class.call
     # The first line is what inspect.signature reads.
-    parameters = "$self, method, *args, timeout=30.0, traceparent=None, kwargs=None, **keywords"
+    parameters = f"$self, method, *args, timeout={default_timeout}, traceparent=None, kwargs=None, **keywords"
     _pooled.in_python = in_python
     _pooled.being_served = being_served
     _pooled.stale = stale
@@ -222,7 +222,8 @@ cdef object _call_pooled(object client, PyObject *const *arguments, Py_ssize_t c
             if client._closed or client._waiting or connection.link.ended is not None:
                 client.release(connection)
             else:
-                # As it is now: a fork may have been between.
+                # No other thread comes between the look at _waiting and this: it runs compiled, and keeps the GIL. The
+                # list as it is now: a fork may have been between.
                 idle = client._idle
                 idle.append(connection)
     keywords = {<object>PyTuple_GET_ITEM(<object>names, index): <object>arguments[count + index] for index in range(named)}

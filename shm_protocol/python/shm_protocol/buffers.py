@@ -231,7 +231,8 @@ def loan_behind(buffer: Any) -> Loan | None:
     for _ in range(_MAX_VIEWS):
         kind = type(owner)
         if kind is Loan:
-            return owner  # type: ignore[no-any-return]
+            loan: Loan = owner
+            return loan
         if kind is memoryview:
             owner = owner.obj
         elif issubclass(kind, array):

@@ -16,7 +16,7 @@ try:
     from ._direct_calls import DirectCalls, Unfinished, compile_call
 except ImportError:
     # The socket transport does without anything compiled.
-    class Unfinished:  # type: ignore[no-redef]
+    class Unfinished:  # type: ignore[no-redef]  # one of the two
         """What a call has come to where it has no result yet.
 
         sent: the request is in the transport, perhaps in part; False: nothing of it, so go the long way. message: what
@@ -27,7 +27,7 @@ except ImportError:
         message: bytes | None = None
         began = 0.0
 
-    Channel = None  # type: ignore[assignment, misc]
+    Channel = None  # type: ignore[assignment, misc]  # as above
 
     def compile_call(
         client_class: type[Any], being_served: ContextVar[Any], stale: type[Exception], default_timeout: float

@@ -245,13 +245,15 @@ def _is_wrapper(value: object) -> bool:
 def _bind(static: Any, instance: object) -> Function:
     """The method of an instance. Binding runs code of a foreign descriptor: that is left for the call."""
     kind = type(static)
+    as_it_stands: Function = static
     if issubclass(kind, _METHODS):
+        # A partial or a built-in function has none.
         if not hasattr(kind, "__get__"):
-            return static  # type: ignore[no-any-return]  # a partial or a built-in function: it is as it stands
+            return as_it_stands
         bound: Function = static.__get__(instance, type(instance))
         return bound
     if not _binds(static):
-        return static  # type: ignore[no-any-return]
+        return as_it_stands
 
     def bind_and_call(*args: Any) -> Any:
         return static.__get__(instance, type(instance))(*args)

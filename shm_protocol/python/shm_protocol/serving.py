@@ -317,8 +317,8 @@ class Serving:
 
     def _encode_error(self, raised: BaseException, what: str) -> BridgeError:
         """The error to tell of what was raised while a value was encoded: by the encoder, or by the value itself."""
-        if type(raised) in (EncodeError, MessageTooLarge):
-            return raised  # type: ignore[return-value]
+        if type(raised) is EncodeError or type(raised) is MessageTooLarge:
+            return raised
         return EncodeError(f"{what} cannot be encoded, it raised {name_of(type(raised))}: {text_of(raised)}")
 
     def _respond_later(self, request: ServedCall, result: Any) -> None:

@@ -169,7 +169,7 @@ class BridgeWorker(ThreadWorker):
             out.response = response
             if out.chunk_bytes:
                 environ[CHUNK_BYTES] = out.chunk_bytes
-            response.write = _in_one_send(response, out)  # type: ignore[method-assign, assignment]
+            response.write = _in_one_send(response, out)  # type: ignore[method-assign, assignment]  # that gunicorn calls
             try:
                 return app(environ, _closing(start_response, response))
             finally:

@@ -44,4 +44,4 @@ try:
 except ImportError:
     # The socket transport does without anything compiled.
     from .decoder import decode, decode_plain
-    from .encoder import Encoder  # type: ignore[assignment]
+    from .encoder import Encoder  # type: ignore[assignment]  # one of the two

@@ -53,7 +53,8 @@ class _ScatteredArray:
         numpy.copyto(numpy.ndarray(self._array.shape, self._array.dtype, room), self._array)
 
     def tobytes(self) -> bytes:
-        return self._array.tobytes()  # type: ignore[no-any-return]
+        copied: bytes = self._array.tobytes()
+        return copied
 
 
 class NdArray:

@@ -83,8 +83,8 @@ class _Stream:
 def is_table(kind: type) -> bool:
     """Whether a type is pyarrow's Table or RecordBatch: that can only be if somebody has imported pyarrow."""
     pyarrow = sys.modules.get("pyarrow")
-    known = tuple(getattr(pyarrow, name, None) for name in ("Table", "RecordBatch"))
-    return None not in known and issubclass(kind, known)  # type: ignore[arg-type]
+    known: tuple[Any, ...] = tuple(getattr(pyarrow, name, None) for name in ("Table", "RecordBatch"))
+    return None not in known and issubclass(kind, known)
 
 
 def table_ext(value: Any) -> Ext:
