@@ -14,3 +14,11 @@
 #define PyList_SET_ITEM PyList_SetItem
 #define PyTuple_GET_ITEM PyTuple_GetItem
 #define PyTuple_GET_SIZE PyTuple_Size
+#define PyTuple_SET_ITEM PyTuple_SetItem
+
+/* Not in it by any name. `fallback` is NULL: a variable without a value has a default of its own here. */
+static inline int PyContextVar_Get(PyObject *variable, PyObject *fallback, PyObject **value) {
+  (void)fallback;
+  *value = PyObject_CallMethod(variable, "get", NULL);
+  return *value == NULL ? -1 : 0;
+}

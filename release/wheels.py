@@ -115,6 +115,12 @@ def generate(tree: Path) -> None:
         run(cython, cwd=tree / "shm_protocol" / "python")
 
 
+def limited_api() -> list[str]:
+    """The compiler's options for the stable ABI."""
+    header = Path(__file__).with_name("limited_api.h")
+    return [f"-DPy_LIMITED_API={_LIMITED_API}", f"-I{header.parent}", "-include", header.name]
+
+
 def _make_one(
     wheel: Wheel, pure: Path, tree: Path, include: Path, source: Source, compiler: Compiler, work: Path, out: Path
 ) -> Path:
@@ -123,8 +129,7 @@ def _make_one(
     [unpacked] = folder.iterdir()
     flags = [f"-I{include}", "-Ishm_protocol/core"]
     if wheel.stable:
-        limited = Path(__file__).with_name("limited_api.h")
-        flags += [f"-DPy_LIMITED_API={_LIMITED_API}", f"-I{limited.parent}", "-include", limited.name]
+        flags += limited_api()
     for name, parts in MODULES.items():
         # The last for shm_open, before glibc 2.34.
         sources = [f"{name}.c", *(f"shm_protocol/core/{part}.c" for part in parts), *(["-lrt"] if parts else [])]

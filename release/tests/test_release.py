@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
 from pathlib import Path
 
@@ -65,6 +66,15 @@ def test_the_compiled_modules_are_those_of_setup_py() -> None:
     text = (ROOT / "setup.py").read_text()
     found = re.findall(r'compiled\("(\w+)"(?:, \(([^)]*)\))?\)', text)
     assert {name: tuple(re.findall(r"\w+", parts)) for name, parts in found} == wheels.MODULES
+
+
+@pytest.mark.parametrize("module", wheels.MODULES)
+def test_a_compiled_module_uses_nothing_that_the_stable_abi_has_not(module: str) -> None:
+    file = ROOT / "shm_protocol" / "python" / "shm_protocol" / f"{module}.c"
+    includes = [sysconfig.get_path("include"), ROOT / "shm_protocol" / "core"]
+    strict = ["-std=c11", "-fsyntax-only", "-Werror=implicit-function-declaration"]
+    command = ["cc", *strict, *wheels.limited_api(), *(f"-I{folder}" for folder in includes), file]
+    subprocess.run(command, check=True, timeout=120)
 
 
 def test_an_archive_that_is_packed_again_is_sorted_and_nobodys(tmp_path: Path) -> None:
