@@ -73,7 +73,7 @@ def test_a_compiled_module_uses_nothing_that_the_stable_abi_has_not(module: str)
     file = ROOT / "shm_protocol" / "python" / "shm_protocol" / f"{module}.c"
     includes = [sysconfig.get_path("include"), ROOT / "shm_protocol" / "core"]
     strict = ["-std=c11", "-fsyntax-only", "-Werror=implicit-function-declaration"]
-    command = ["cc", *strict, *wheels.limited_api(), *(f"-I{folder}" for folder in includes), file]
+    command: list[str | Path] = ["cc", *strict, *wheels.limited_api(), *(f"-I{folder}" for folder in includes), file]
     subprocess.run(command, check=True, timeout=120)
 
 

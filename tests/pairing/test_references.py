@@ -61,7 +61,7 @@ SCENARIOS = {
     "deeper": "EncodeError: py.apply: args[0].done: a function cannot be encoded",
     "notification": "EncodeError: py.keep: args[0]: a function cannot be encoded",
     "aClass": "EncodeError: py.apply: args[0]: a function cannot be encoded",
-    "withoutHandles": "EncodeError: result: an object of class __main__.Model cannot be encoded",
+    "withoutHandles": "EncodeError: py.make: result: an object of class __main__.Model cannot be encoded",
     "itself": True,
     "identity": True,
     "streams": [[0, 1, 2], ["0 1: x", "1 1: x", "2 1: x"]],

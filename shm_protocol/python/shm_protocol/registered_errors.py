@@ -19,6 +19,8 @@ _HEAP_TYPE: Final = 1 << 9
 _MRO: Final = vars(type)["__mro__"]
 _BASE: Final = vars(type)["__base__"]
 _FLAGS: Final = vars(type)["__flags__"]
+_NAMESPACE: Final[Any] = vars(type)["__dict__"]
+_NOTES: Final = "__notes__"
 _ITERATION: Final = (StopIteration, StopAsyncIteration)
 
 
@@ -64,7 +66,8 @@ def register_error(name: str, kind: type[Exception]) -> None:
         raise TypeError(f"register_error: {name}: {_said(given)} must be a class of exceptions, derived from Exception")
     if issubclass(kind, (BridgeError, *_ITERATION)):
         raise TypeError(f"register_error: {name}: {_said(kind)} has a meaning of its own: derive another class")
-    if issubclass(RemoteErrorGroup, kind):
+    # Not by issubclass, which a metaclass may answer.
+    if any(base is kind for base in _MRO.__get__(RemoteErrorGroup)):
         raise TypeError(f"register_error: {name}: {_said(kind)} is what every RemoteError, or group, is already")
     try:
         made = _Registered(kind, name)
@@ -139,7 +142,7 @@ def _made_of(kind: type[Exception], base: type[RemoteError], name: str) -> type[
     """A class of both, which looks like the first."""
 
     def text(self: RemoteError) -> str:
-        # As in one runtime, where the class is told already. Its own may look for what its constructor sets.
+        # As in one runtime, where the class is told already.
         return self.message
 
     def reduce(self: RemoteError) -> tuple[Any, ...]:
@@ -152,7 +155,11 @@ def _made_of(kind: type[Exception], base: type[RemoteError], name: str) -> type[
     fields: dict[str, object] = {
         "__module__": vars(type)["__module__"].__get__(kind),
         "__qualname__": vars(type)["__qualname__"].__get__(kind),
+        # Its own may look for what its constructor sets.
         "__str__": text,
+        "__repr__": BaseException.__repr__,
+        "__eq__": object.__eq__,
+        "__hash__": object.__hash__,
         "__reduce__": reduce,
         # Here, so that the object's own ones are not hidden by what the program's class has of these names.
         **dict.fromkeys(("type", "message", "stack"), ""),
@@ -160,11 +167,14 @@ def _made_of(kind: type[Exception], base: type[RemoteError], name: str) -> type[
         "from_peer": False,
         "code": RemoteError.code,
     }
+    if any(_NOTES in _NAMESPACE.__get__(base) for base in _MRO.__get__(kind)):
+        # A property of that name would go before the object's own.
+        fields[_NOTES] = None
     if issubclass(base, RemoteErrorGroup):
         fields["derive"] = derive
     made = types.new_class(name_of(kind), (kind, base), exec_body=lambda namespace: namespace.update(fields))
     # Whether one can be made shows here, not when it is to tell of something.
-    _new(made, name, "", None, "", (RemoteError(name, ""),))
+    _new(made, name, "", None, "-", (RemoteError(name, ""),))
     return made
 
 
@@ -182,5 +192,7 @@ def _new(
     if issubclass(made, SyntaxError):
         # `traceback` shows this and not its text.
         vars(SyntaxError)["msg"].__set__(error, message)
+    if _NOTES in _NAMESPACE.__get__(made):
+        object.__setattr__(error, _NOTES, [])
     show_remote_stack(error)
     return error

@@ -254,7 +254,7 @@ class Serving:
         except BaseException as raised:
             self._drop(request, request.iterator)
             # Kept by no name: it refers to this frame, and a cycle would keep the value.
-            self.refuse(request, self._encode_error(raised, f"item: what {request.method} gives"))
+            self.refuse(request, self._encode_error(raised, request, "item"))
             if is_interrupt(raised):
                 raise
             return
@@ -310,16 +310,21 @@ class Serving:
                 self.refuse(request, error)
                 self._close(request, result)
             else:
-                self.refuse(request, self._encode_error(raised, f"result: what {request.method} gives"))
+                self.refuse(request, self._encode_error(raised, request, "result"))
             if is_interrupt(raised):
                 raise
             return None
 
-    def _encode_error(self, raised: BaseException, what: str) -> BridgeError:
-        """The error to tell of what was raised while a value was encoded: by the encoder, or by the value itself."""
-        if type(raised) is EncodeError or type(raised) is MessageTooLarge:
-            return raised
-        return EncodeError(f"{what} cannot be encoded, it raised {name_of(type(raised))}: {text_of(raised)}")
+    def _encode_error(self, raised: BaseException, request: ServedCall, part: str) -> BridgeError:
+        """The error to tell of what was raised while a value was encoded: by the encoder, or by the value itself. part:
+        "result" or "item".
+        """
+        if type(raised) is EncodeError:
+            return EncodeError(f"{request.method}: {raised}")
+        where = f"{request.method}: {part}"
+        if type(raised) is MessageTooLarge:
+            return MessageTooLarge(f"{where}: {raised}")
+        return EncodeError(f"{where}: it cannot be encoded, it raised {name_of(type(raised))}: {text_of(raised)}")
 
     def _respond_later(self, request: ServedCall, result: Any) -> None:
         """What an asynchronous function gives, where there is no loop to await it in."""

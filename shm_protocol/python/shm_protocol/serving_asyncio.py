@@ -231,7 +231,7 @@ class LoopServing(Serving):
         try:
             message = self._session.item(request, value)
         except BaseException as raised:
-            self.refuse(request, self._encode_error(raised, f"item: what {request.method} gives"))
+            self.refuse(request, self._encode_error(raised, request, "item"))
             if is_interrupt(raised):
                 raise
             return False

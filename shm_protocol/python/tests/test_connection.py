@@ -259,7 +259,7 @@ def test_a_value_that_cannot_be_encoded_is_named_and_nothing_is_sent(ends: Ends)
 
 
 def test_a_result_that_cannot_be_encoded_is_named(ends: Ends) -> None:
-    with pytest.raises(EncodeError, match=r"^result\.items\[3\]: a set cannot be encoded"):
+    with pytest.raises(EncodeError, match=r"^f.unsendable: result\.items\[3\]: a set cannot be encoded"):
         ends.near.call("f.unsendable")
     assert ends.near.call("f.echo", 1) == 1
 
@@ -617,7 +617,7 @@ def test_a_stream_that_breaks_gives_its_items_and_then_the_error(ends: Ends) -> 
 def test_an_item_that_cannot_be_encoded_ends_the_stream_and_is_named(ends: Ends, functions: Functions) -> None:
     stream = ends.near.stream("f.odd_items")
     assert next(stream) == 1
-    with pytest.raises(EncodeError, match="^item: a set cannot be encoded"):
+    with pytest.raises(EncodeError, match="item: a set cannot be encoded"):
         next(stream)
     assert functions.noted == ["closed"]
     assert ends.near.call("f.echo", 1) == 1

@@ -38,6 +38,18 @@ class Plain(Exception):
     pass
 
 
+class Odd(Exception):
+    """What it says of itself would need what its constructor sets."""
+
+    __notes__ = property(lambda self: self.noted)
+
+    def __repr__(self) -> str:
+        return f"Odd({self.reason})"  # type: ignore[attr-defined]  # as in a constructor that has not run
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.reason == other)  # type: ignore[attr-defined]  # as above
+
+
 class Derived(Plain):
     pass
 
@@ -101,6 +113,19 @@ def test_what_arrives_is_of_the_class_and_a_remote_error_and_runs_nothing_of_the
         assert [getattr(again, field) for field in fields] == [name, "m", [1], "at x"]
 
 
+@pytest.mark.parametrize("fields", [{}, {"stack": ""}, {"errors": [{"code": "RemoteError", "message": "p"}]}])
+def test_what_arrives_can_be_shown_compared_and_noted_whatever_its_class_makes_of_that(fields: dict[str, Any]) -> None:
+    register_error("test.Odd", Odd)
+    error = arrived("test.Odd", **fields)
+    assert isinstance(error, Odd)
+    assert repr(error).startswith("Odd('m'")
+    assert len({error, arrived("test.Odd", **fields)}) == 2
+    error.add_note("seen here")
+    told = "".join(traceback.format_exception(error))
+    assert "seen here" in told
+    assert ("--- remote stack of test.Odd ---" in told) == ("" not in fields.values())
+
+
 def test_what_has_parts_is_a_group_where_its_class_can_be_one() -> None:
     parts = [{"code": "RemoteError", "message": "p", "type": "test.Plain"}]
     for name, kind in (("test.Plain", Plain), ("test.Both", Both)):
@@ -114,6 +139,11 @@ def test_what_has_parts_is_a_group_where_its_class_can_be_one() -> None:
     # No object is both an OSError and a group, or has slots and is one; and none is a group without parts.
     assert [type(arrived(f"test.{name}", errors=parts)).__name__ for name in ("Full", "Slotted")] == ["Full", "Slotted"]
     assert type(arrived("test.Both")) is RemoteError
+
+
+def test_what_the_metaclass_says_of_subclasses_is_not_asked() -> None:
+    register_error("test.OfAnswers", OfAnswers)
+    assert type(arrived("test.OfAnswers")).__mro__[1] is OfAnswers
 
 
 def test_the_name_that_is_sent_is_that_of_the_nearest_registered_class() -> None:
@@ -140,6 +170,15 @@ def test_a_class_that_has_been_loaded_again_replaces_its_predecessor() -> None:
 class Unfit(Exception):
     def __init_subclass__(cls) -> None:
         raise LookupError("no more classes")
+
+
+class Answers(type(Exception)):  # type: ignore[misc]  # it is type
+    def __subclasscheck__(cls, _other: type) -> bool:
+        raise LookupError("whose subclass?")
+
+
+class OfAnswers(Exception, metaclass=Answers):
+    pass
 
 
 class Free(Exception):
