@@ -16,6 +16,8 @@ cdef class Encoder:
     cdef Py_ssize_t threshold
     cdef bint has_lent
     cdef readonly bint busy
+    # Of the values whose code has been run for the message: each, and what it is sent as, or why it is not.
+    cdef list looked_at
     # Who knows what the peer has lent.
     cdef object holding
 
@@ -31,6 +33,7 @@ cdef class Encoder:
     cdef int _head32(self, uint8_t type, uint32_t number) except -1
     cdef int _head64(self, uint8_t type, uint64_t number) except -1
     cdef int _value(self, object value, int depth) except -1
+    cdef object _look(self, object value)
     cdef int _other(self, object value, int depth) except -1
     cdef int _ext(self, object ext) except -1
     cdef int _ext_head(self, uint64_t length, int code) except -1

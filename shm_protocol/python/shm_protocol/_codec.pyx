@@ -145,10 +145,11 @@ cdef class Encoder:
             pass
         finally:
             self._end()
+            looked_at, self.looked_at = self.looked_at, None
             if not is_encoded:
                 self.take_back()
         # It finds what is wrong; or nothing, where the value has changed meanwhile.
-        return encode(value, names, levels, self.holding)
+        return encode(value, names, levels, self.holding, looked_at or ())
 
     cdef bint write_request(self, uint64_t call_id, str method, tuple args, double deadline_ms) except -1:
         """Leave a request in the buffer (PROTOCOL.md section 7), without meta where `deadline_ms` is 0. False: declined."""
@@ -191,6 +192,7 @@ cdef class Encoder:
     cdef int _begin(self, int levels, Py_ssize_t max_bytes, uint64_t values, bint is_plain) noexcept:
         """Start a message with so many values. is_plain: for which no code of a value's is to be run."""
         self.is_plain = is_plain
+        self.looked_at = None
         self.busy = True
         self.position = 0
         self.levels = levels
@@ -278,7 +280,20 @@ cdef class Encoder:
             return self._bytes(value)
         if self.is_plain:
             raise _Declined
-        return self._other(_reduced(value, self.holding), depth)
+        return self._other(self._look(value), depth)
+
+    cdef object _look(self, object value):
+        """What a value is sent as whose code is run for it: once, because a second time it may be another."""
+        if self.looked_at is None:
+            self.looked_at = []
+        self.looked_at.append(value)
+        try:
+            seen = _reduced(value, self.holding)
+        except Unsendable as fault:
+            self.looked_at.append(fault)
+            raise
+        self.looked_at.append(seen)
+        return seen
 
     cdef int _other(self, object value, int depth) except -1:
         """What a value of another type is sent as."""

@@ -74,8 +74,36 @@ class _Level:
         self.next = 0
 
 
-def encode(value: object, names: Sequence[str], levels: int, holding: Holding | None = None) -> bytes:
-    """See Encoder.pack."""
+class _Looks:
+    """What values are sent as whose code is run for it. before: each of those that have been looked at already, and what
+    it is sent as, or why it is not: that counts, because a second time it may be another.
+    """
+
+    def __init__(self, holding: Holding | None, before: Sequence[object]) -> None:
+        self._holding = holding
+        self._before = before
+        self._next = 0
+
+    def look(self, value: object) -> Any:
+        """What it is sent as. Raises Unsendable."""
+        if self._next < len(self._before) and self._before[self._next] is value:
+            seen = self._before[self._next + 1]
+            self._next += 2
+            if isinstance(seen, Unsendable):
+                raise seen
+            return seen
+        return reduced(value, self._holding)
+
+
+def encode(
+    value: object,
+    names: Sequence[str],
+    levels: int,
+    holding: Holding | None = None,
+    looked_at: Sequence[object] = (),
+) -> bytes:
+    """See Encoder.pack. looked_at: as _Looks has it."""
+    looks = _Looks(holding, looked_at)
     out = bytearray()
     count = 1
     # A stack of our own: Python's would overflow before 500 levels.
@@ -91,7 +119,7 @@ def encode(value: object, names: Sequence[str], levels: int, holding: Holding | 
             if level.is_map and level.next % 2:
                 inner = _write(out, reduced_key(item))
             else:
-                inner = _write(out, item if is_one_of(type(item), PLAIN) else reduced(item, holding))
+                inner = _write(out, item if is_one_of(type(item), PLAIN) else looks.look(item))
             if inner is None:
                 continue
             if len(stack) > levels:
