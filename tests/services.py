@@ -33,7 +33,9 @@ from shm_protocol import counters
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 GUNICORN: Final = (sys.executable, "-m", "gunicorn", "-c", "python_side/gunicorn_conf.py")
-NODE: Final = ("node_modules/.bin/ts-node", "node_side/server.ts")
+KEPT_TYPESCRIPT: Final = str(ROOT / "tests" / "kept_typescript.js")
+"""For `node -r`: TypeScript runs, and the compiler is not loaded each time."""
+NODE: Final = ("node", "-r", KEPT_TYPESCRIPT, "-r", "@shm-polyglot/protocol/register", "node_side/server.ts")
 SHARED_MEMORY: Final = Path("/dev/shm")
 
 HANG_S: Final = 200.0
@@ -87,7 +89,6 @@ class Services:
             "SHM_POLYGLOT_NODE_PORT": str(node_port),
             "WEB_CONCURRENCY": str(workers),
             # `make lint` checks the types; here it would only cost a second at each start.
-            "TS_NODE_TRANSPILE_ONLY": "1",
             **(env or {}),
         }
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from services import HANG_S, children, free_ports
+from services import HANG_S, KEPT_TYPESCRIPT, children, free_ports
 
 from . import leftovers
 from .matrix import Lanes
@@ -29,7 +29,7 @@ from .questions import BUFFER_BYTES, RING_BYTES, TIMEOUT_S, TIMEOUT_VARIABLE
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 HERE: Final = Path(__file__).resolve().parent
-NODE: Final = ("node", "-r", "ts-node/register", str(HERE / "node_program.ts"))
+NODE: Final = ("node", "-r", KEPT_TYPESCRIPT, str(HERE / "node_program.ts"))
 CALLER: Final = (sys.executable, "-m", "tests.chaos.caller_program")
 WORKER: Final = (sys.executable, "-m", "tests.chaos.worker_program")
 HTTP_CLIENTS: Final = (sys.executable, "-m", "tests.chaos.http_program")
@@ -198,8 +198,6 @@ class Programs:
             "SHM_POLYGLOT_PYTHON_PORT": self._port,
             "WEB_CONCURRENCY": str(self.workers),
             TIMEOUT_VARIABLE: str(timeout_s),
-            "TS_NODE_PROJECT": str(ROOT / "tests" / "tsconfig.json"),
-            "TS_NODE_TRANSPILE_ONLY": "1",
         }
         self._node_limit = {} if node_limit is None else {"SHM_POLYGLOT_MAX_MESSAGE": str(node_limit)}
         self._running: dict[str, Program] = {}

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import shm_protocol
+from services import KEPT_TYPESCRIPT
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -43,8 +44,6 @@ class Pair:
             **os.environ,
             "SHM_POLYGLOT_DIR": str(self.path.parent),
             "SHM_POLYGLOT_TRANSPORT": transport,
-            "TS_NODE_PROJECT": str(ROOT / "tests" / "tsconfig.json"),
-            "TS_NODE_TRANSPILE_ONLY": "1",
             **(environment or {}),
         }
         self.max_message = max_message
@@ -115,7 +114,7 @@ class Pair:
         shutil.rmtree(self.directory)
 
     def _start_node(self) -> subprocess.Popen[bytes]:
-        command = ["node", "-r", "ts-node/register", str(HERE / self.programs[0]), str(self.max_message)]
+        command = ["node", "-r", KEPT_TYPESCRIPT, str(HERE / self.programs[0]), str(self.max_message)]
         with self._log() as log:
             node = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=log)
         assert node.stdout is not None

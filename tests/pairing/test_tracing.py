@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from peers import HANG_S, HERE, ROOT
+from services import KEPT_TYPESCRIPT
 
 Spans = list[dict[str, Any]]
 
@@ -32,11 +33,9 @@ def run(
         **os.environ,
         "SHM_POLYGLOT_DIR": str(directory / "run"),
         "SHM_POLYGLOT_TRANSPORT": transport,
-        "TS_NODE_PROJECT": str(ROOT / "tests" / "tsconfig.json"),
-        "TS_NODE_TRANSPILE_ONLY": "1",
     }
     untraced_environment = {**environment, "UNTRACED": "1"}
-    command = ["node", "-r", "ts-node/register", str(HERE / "traced_node.ts"), method, json.dumps(args)]
+    command = ["node", "-r", KEPT_TYPESCRIPT, str(HERE / "traced_node.ts"), method, json.dumps(args)]
     node_environment = untraced_environment if "node" in untraced else environment
     with subprocess.Popen(command, cwd=ROOT, env=node_environment, stdout=subprocess.PIPE, text=True) as node:
         assert node.stdout is not None
