@@ -1,6 +1,13 @@
 /** What the Node side of the pairing tests does with arrays: keeps them, looks at them, writes to them, lets go of them. */
 
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+
 import { type Bridge, type BufferStats, dispose, NdArray, type NumberArray, sharedArray } from "@shm-polyglot/protocol";
+
+// Asked for, and not brought about by making garbage: that takes gigabytes each time.
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
 
 type Kept = NumberArray | Uint8Array | NdArray;
 
@@ -28,10 +35,10 @@ export function arraysOf(bridge: () => Bridge): Record<string, (...args: never[]
     /** Node calls the worker with a kept array. */
     pass: (method: string, index: number) => bridge().call(method, [kept[index]]),
     passMore: (method: string, indices: number[]) => bridge().call(method, indices.map((index) => kept[index])),
-    /** What has been let go of is returned: V8 collects when it likes, so enough is made for it to like to. */
+    /** What has been let go of is returned, once what V8 does after a collection has been done, too. */
     collect: async () => {
-      for (let round = 0; round < 20; round++) {
-        Array.from({ length: 1000 }, () => new ArrayBuffer(64 * 1024));
+      for (let round = 0; round < 3; round++) {
+        collectGarbage();
         await new Promise(setImmediate);
       }
     },
