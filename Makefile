@@ -2,10 +2,12 @@
 
 PYTHON ?= python3
 CORES := $(shell nproc 2>/dev/null || echo 2)
+# Tests wait, too: for processes that start, and for deadlines.
+WORKERS := $(shell expr $(CORES) + 1)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up dist bench bench-quick bench-setup test lint test-c test-node test-python test-newest test-dist test-examples test-compose docs model chaos fuzz soak audit clean FORCE
+.PHONY: help setup up dist bench bench-quick bench-setup test lint lint-python lint-typescript test-c test-node test-python test-newest test-dist test-examples test-compose docs model chaos fuzz soak audit clean FORCE
 
 venv := .venv
 python := $(venv)/bin/python
@@ -74,12 +76,19 @@ bench-setup: setup $(dev_packages) $(peer_packages)
 	npm run --silent typecheck:peers
 	@exec $(python) -m bench.setup
 
-test: lint test-c test-node test-python test-compose
+# First what takes one core each, side by side; the tests that follow take all there are.
+test:
+	@$(MAKE) --no-print-directory --jobs=$(CORES) --output-sync=target lint test-c
+	@$(MAKE) --no-print-directory test-node test-python test-compose
 
-lint: setup $(dev_packages) $(example_packages)
+lint: lint-python lint-typescript
+
+lint-python: setup $(dev_packages)
 	$(venv)/bin/ruff check .
 	$(venv)/bin/ruff format --check .
 	$(venv)/bin/mypy
+
+lint-typescript: setup $(example_packages)
 	npm run --silent typecheck
 	npm run --silent lint
 
@@ -91,7 +100,7 @@ test-node: setup $(older_types)
 
 # The tests of the release make a quick one; `make test-dist` a whole one.
 test-python: setup $(dev_packages) $(release_packages) $(release_tools) $(example_packages) $(type_checkers)
-	$(python) -m pytest --numprocesses=$(CORES) --ignore=tests/test_compose.py
+	$(python) -m pytest --numprocesses=$(WORKERS) --ignore=tests/test_compose.py
 
 # The newest Node is one of what the npm package is tried with; Python comes from a registry too.
 test-newest: setup $(dev_packages) $(older_types) $(release_consumers)
