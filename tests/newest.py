@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +23,21 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 BUILD: Final = ROOT / "build"
 TOOLS: Final = ROOT / "release" / "tests" / "tools"
 LOCK: Final = ROOT / "requirements-dev.lock"
-PYTHON_TESTS: Final = ("shm_protocol/python/tests", "tests/pairing", "tests/test_imports_of_python.py")
+LIBRARY: Final = ROOT / "shm_protocol" / "node"
+PYTHON_TESTS: Final = (
+    "shm_protocol/python/tests",
+    "tests/pairing",
+    "tests/test_imports_of_python.py",
+    "tests/test_carried_descriptions.py",
+)
 LEFT_OUT: Final = (
     "shm_protocol/python/tests/test_naming.py",
     "tests/pairing/test_routing.py",
     "tests/pairing/test_top.py",
 )
-"""A fifth of the time, for what is the same on every version: which worker has what, and how a terminal is drawn."""
+"""What is the same on every version, and takes long: which worker has what, and how a terminal is drawn."""
+NODE_TESTS_LEFT_OUT: Final = ("declarations.test.js",)
+"""A third of the time: compilers read the declarations, whatever Node runs them."""
 
 
 def environment_of(cpython: CPython, build: Path) -> Path:
@@ -72,22 +81,29 @@ def main(build: Path = BUILD) -> int:
     print(f"newest: {versions[0].strip()}, Node {versions[1].strip()}", flush=True)
     environment = {
         **os.environ,
+        # What is tried with each Node has the machine's, and not the newest twice.
+        "MACHINE_NODE": shutil.which("node") or "",
         "PATH": os.pathsep.join((str(node.parent), str(python.parent), os.environ["PATH"])),
         # This CPython finds its libpython beside itself, where there is no /proc only if it is told where that is.
         "LD_ORIGIN_PATH": str(python.resolve().parent),
     }
-    cores = len(os.sched_getaffinity(0))
-    commands: list[list[str | Path]] = [
-        [python, "-m", "pytest", f"--numprocesses={cores}", *(f"--ignore={path}" for path in LEFT_OUT), *PYTHON_TESTS],
-        ["npm", "run", "--silent", "test", "--workspace", "@shm-polyglot/protocol"],
-    ]
+    # Tests wait, too, as the Makefile says.
+    workers = len(os.sched_getaffinity(0)) + 1
+    left_out = [f"--ignore={path}" for path in LEFT_OUT]
     # All of them, also where one has failed.
-    return max([exit_code(command, environment) for command in commands])
+    codes = [
+        exit_code([python, "-m", "pytest", f"--numprocesses={workers}", *left_out, *PYTHON_TESTS], ROOT, environment),
+        exit_code(["npm", "run", "--silent", "build:test"], LIBRARY, environment),
+    ]
+    built = (LIBRARY / "build" / "test" / "test").glob("*.test.js")
+    node_tests = sorted(file for file in built if file.name not in NODE_TESTS_LEFT_OUT)
+    codes.append(exit_code([node, "--test", "--test-concurrency=4", *node_tests], LIBRARY, environment))
+    return max(codes)
 
 
-def exit_code(command: list[str | Path], environment: Mapping[str, str]) -> int:
+def exit_code(command: Sequence[str | Path], folder: Path, environment: Mapping[str, str]) -> int:
     """Run it to its end, with its output for all to see."""
-    return int(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0)
+    return int(subprocess.run(command, cwd=folder, env=environment, check=False).returncode != 0)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 import typescript_project
 from services import ROOT
-from test_imports_of_python import NODES
+from test_imports_of_python import MACHINE_NODE, NODES
 
 HANG_S: Final = 120.0
 ML: Final = "def add(a: int, b: int = 40) -> int:\n    return a + b\n"
@@ -94,12 +94,14 @@ def images(sources: Path, tmp_path: Path) -> Path:
     return image
 
 
-@pytest.mark.parametrize("node", NODES, ids=lambda node: "the machine's" if node == "node" else node.split("/")[-3])
+@pytest.mark.parametrize(
+    "node", NODES, ids=lambda node: "the machine's" if node == MACHINE_NODE else node.split("/")[-3]
+)
 @pytest.mark.parametrize("main", ["top.mjs", "inner.cjs"])
 def test_without_the_other_s_files_and_language_each_imports_and_calls_the_other(
     images: Path, main: str, node: str
 ) -> None:
-    if node != "node" and not Path(node).exists():
+    if node != MACHINE_NODE and not Path(node).exists():
         pytest.skip("newer ones are installed by make test-newest")
     register = ["--import", "@shm-polyglot/protocol/register"] if main == "top.mjs" else []
     with tempfile.TemporaryDirectory(prefix="shmp-") as directory:

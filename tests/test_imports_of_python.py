@@ -507,7 +507,9 @@ console.log(JSON.stringify(result));
 
 
 TOOLS: Final = ROOT / "release" / "tests" / "tools" / "node_modules"
-NODES: Final = ("node", *(str(TOOLS / f"node-{major}" / "bin" / "node") for major in (22, 24, 26)))
+MACHINE_NODE: Final = os.environ.get("MACHINE_NODE", "node")
+"""`make test-newest` has another first in the PATH."""
+NODES: Final = (MACHINE_NODE, *(str(TOOLS / f"node-{major}" / "bin" / "node") for major in (22, 24, 26)))
 TOP: Final = 'import { add, Prediction } from "./ml.py";\nconsole.log(await add(2, 3), Prediction);\n'
 INNER: Final = 'import { add } from "./ml.py";\nvoid (async () => { console.log(await add(2, 3), undefined); })();\n'
 TSX: Final = TOOLS / "tsx" / "dist" / "loader.mjs"
@@ -529,13 +531,18 @@ RUNNERS: Final[dict[str, tuple[str, str, tuple[str | Path, ...]]]] = {
 
 
 @pytest.mark.skipif(not (TOOLS / "tsx").exists(), reason="the runners are installed by make test-newest")
-@pytest.mark.parametrize("node", NODES, ids=lambda node: "the machine's" if node == "node" else node.split("/")[-3])
+@pytest.mark.parametrize(
+    "node", NODES, ids=lambda node: "the machine's" if node == MACHINE_NODE else node.split("/")[-3]
+)
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_whatever_runs_typescript_imports_python(tmp_path: Path, runner: str, node: str) -> None:
     project = Project(tmp_path)
     name, source, options = RUNNERS[runner]
-    if runner.startswith("Node's own") and node == "node":
+    if runner.startswith("Node's own") and node == MACHINE_NODE:
         pytest.skip("that is Node's since 22.18")
+    if runner == "ts-node, TypeScript 5" and node != MACHINE_NODE:
+        # What is checked is up to the compiler, whichever Node that runs on, and takes most of the time.
+        options = (*options, "--transpile-only")
     if name == "inner.cjs":
         source = f'require("@shm-polyglot/protocol/register");\n{source}'
     project.write("tsconfig.json", json.dumps({"ts-node": {"require": [REGISTER[1]]}}))
