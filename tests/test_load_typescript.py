@@ -87,6 +87,19 @@ def test_a_generator_arrives_item_by_item_and_can_be_closed(utils: Any) -> None:
     until(lambda: bool(utils.closings() == before + 1), lambda: "the generator is not ended")
 
 
+def test_a_loop_that_is_left_early_ends_the_generator_and_nothing_else(utils: Any) -> None:
+    store, before = utils.Store(key="a", value=5), utils.closings()
+    for number in utils.numbers(10**9):
+        assert number == 1
+        break
+    next(utils.numbers(10**9))
+    utils.numbers(10**9)
+    assert list(zip(range(2), utils.numbers(10**9), strict=False)) == [(0, 1), (1, 2)]
+    assert next(iter(store.keys())) == "a"
+    assert store.get("a") == 5
+    until(lambda: bool(utils.closings() == before + 4), lambda: f"{utils.closings() - before} generators are ended")
+
+
 def test_constants_enums_types_objects_and_names_that_python_cannot_have(utils: Any) -> None:
     assert utils.LIMIT == 3
     assert [one.value for one in utils.Colour] == ["red", "green"]

@@ -384,8 +384,8 @@ class Client:
                 if id(connection) not in self._kept:
                     self.release(connection)
             else:
-                keeping.turn.release()
-                self.stirred()
+                keeping.end_turn()
+                self.keep_on(connection, keeping)
 
     def stream_on(
         self,
@@ -451,13 +451,12 @@ class Client:
         keeping.streams += 1
         return ClientStream(self, connection, stream, keeping)
 
-    def keeps_no_more(self, connection: Connection, keeping: Keeping) -> bool:
-        """One of the streams has ended that keep it. True: it was the last."""
-        keeping.streams -= 1
+    def keep_on(self, connection: Connection, keeping: Keeping) -> None:
+        """A turn has ended: give the connection back, unless there are streams that keep it."""
         if keeping.streams:
-            return False
-        self._kept.pop(id(connection), None)
-        return True
+            self.stirred()
+        elif self._kept.pop(id(connection), None) is not None:
+            self.release(connection)
 
     def _reset_pool(self) -> None:
         self._changed = threading.Condition()
@@ -616,26 +615,23 @@ class ClientStream(Iterator[Any]):
         connection = self._connection
         if connection is None:
             raise StopIteration
+        self._keeping.turn.acquire()
         try:
-            with self._keeping.turn:
-                # Nobody else uses it now, so a stream may move from thread to thread.
-                connection.owner = get_ident()
-                item = next(self._stream)
+            # Nobody else uses it now, so a stream may move from thread to thread.
+            connection.owner = get_ident()
+            return next(self._stream)
         except BaseException:
-            self._release()
+            self._connection = None
+            self._keeping.streams -= 1
             raise
-        self._client.stirred()
-        return item
+        finally:
+            self._end_turn(connection)
 
     def close(self) -> None:
         """Want no more. The peer is told, and its iterator closed. Safe to call twice."""
         if self._connection is not None:
-            try:
-                with self._keeping.turn:
-                    self._connection.owner = get_ident()
-                    self._stream.close()
-            finally:
-                self._release()
+            self._keeping.turn.acquire()
+            self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -646,14 +642,31 @@ class ClientStream(Iterator[Any]):
         self.close()
 
     def __del__(self) -> None:
-        # In whatever thread the collector runs: too late to tell the peer about the stream, so the connection ends.
-        if self._connection is not None:
-            self._connection.interrupt()
-            self._client.keeps_no_more(self._connection, self._keeping)
-            self._client.discard(self._connection)
-            self._connection = None
+        # As at the end of a loop that is left early: in this thread, or in whatever the collector runs in, which may be
+        # one that has the turn.
+        if self._connection is None:
+            return
+        if self._keeping.turn.acquire(blocking=False):
+            # Where the connection has ended, so has the stream.
+            with suppress(BridgeError):
+                self._close()
+        else:
+            self._keeping.dropped.append(self._stream)
 
-    def _release(self) -> None:
+    def _close(self) -> None:
+        """By whoever has the turn."""
         connection, self._connection = self._connection, None
-        if connection is not None and self._client.keeps_no_more(connection, self._keeping):
-            self._client.release(connection)
+        try:
+            if connection is not None:
+                connection.owner = get_ident()
+                self._keeping.streams -= 1
+                self._stream.close()
+        finally:
+            if connection is None:
+                self._keeping.end_turn()
+            else:
+                self._end_turn(connection)
+
+    def _end_turn(self, connection: Connection) -> None:
+        self._keeping.end_turn()
+        self._client.keep_on(connection, self._keeping)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from threading import Lock
 from typing import Any, Final, Protocol
 
 from .connection import Connection
+from .errors import BridgeError
 from .options import DEFAULT_TIMEOUT_S
+from .streams import Stream
 
 
 class Pool(Protocol):
@@ -46,13 +49,29 @@ class Pool(Protocol):
 
 
 class Keeping:
-    """Streams keep a connection from other threads. turn: held while one of them is read. streams: how many."""
+    """Streams keep a connection from other threads. turn: held while one of them is read. streams: how many. dropped:
+    those that nobody has any more, for whoever has the turn to close.
+    """
 
-    __slots__ = ("streams", "turn")
+    __slots__ = ("dropped", "streams", "turn")
 
     def __init__(self) -> None:
         self.turn: Final = Lock()
         self.streams = 0
+        self.dropped: Final[deque[Stream]] = deque()
+
+    def end_turn(self) -> None:
+        """Let another have it, and close what has been dropped meanwhile."""
+        while True:
+            while self.dropped:
+                self.streams -= 1
+                # Where the connection has ended, so have they.
+                with suppress(BridgeError):
+                    self.dropped.popleft().close()
+            self.turn.release()
+            # Whoever dropped one just now had no turn.
+            if not self.dropped or not self.turn.acquire(blocking=False):
+                return
 
 
 class PooledCaller:
