@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 from collections.abc import Iterator
@@ -96,6 +97,51 @@ def test_a_table_that_the_other_side_cannot_read_fails_its_call_alone(node: shm_
     assert caught.value.from_peer
     node.notify("tables.numRows", odd)
     assert node.call("tables.numRows", TABLES["chunks"]) == 3
+
+
+class Fussy(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
+    """A type of the program's own, whose code does not take what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.int64(), "test.fussy")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: Any, serialized: bytes) -> Any:
+        raise RuntimeError("not this one")
+
+
+@pytest.fixture
+def fussy() -> Iterator[Any]:
+    pa.register_extension_type(Fussy())
+    yield pa.table({"x": pa.ExtensionArray.from_storage(Fussy(), pa.array([1, 2]))})
+    pa.unregister_extension_type("test.fussy")
+
+
+def test_what_an_extension_type_raises_fails_its_call_alone(
+    pair: Pair, node: shm_protocol.Client, fussy: Any
+) -> None:
+    told = (
+        r"^functions.echo: result: an Arrow table of \d+ bytes, which pyarrow cannot read: RuntimeError: not this one"
+    )
+    with pytest.raises(shm_protocol.EncodeError, match=told):
+        node.call("functions.echo", fussy)
+    assert node.call("functions.echo", 1) == 1
+
+    async def asynchronously() -> Any:
+        async with await shm_protocol.connect_async(pair.path) as client:
+            with pytest.raises(shm_protocol.EncodeError, match=told):
+                await client.call("functions.echo", fussy)
+            return await client.call("functions.echo", 1)
+
+    assert asyncio.run(asynchronously()) == 1
+
+
+def test_what_can_be_read_once_arrives_whole_beside_a_function(node: shm_protocol.Client) -> None:
+    reader = TABLES["large"].to_reader()
+    assert node.call("functions.echo", reader, lambda: None).equals(TABLES["large"])
 
 
 def test_without_pyarrow_the_error_names_what_to_install(

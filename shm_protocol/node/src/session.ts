@@ -297,13 +297,7 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
     let lent: readonly number[] | undefined;
     const encoder = this.acquireLendingEncoder();
     try {
-      try {
-        encodeRequest(encoder, this.maxMessage, id, call.method, args, meta);
-      } catch (error) {
-        this.takeBackBuffers(encoder);
-        // Only then: most calls have no functions among their arguments, and do not pay for those that have.
-        lent = this.encodeLending(encoder, id, call.method, args, meta, error);
-      }
+      lent = this.encodeLending(encoder, id, call.method, args, meta);
       // Before it has an id: this runs the code of a signal that is not the engine's.
       const watched = signal && this.listen(call, signal);
       // A getter among the arguments may have made calls of its own, which are sent already: ids must go up.
@@ -329,19 +323,19 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
     return id;
   }
 
-  /** Encode a request that could not be encoded as it is, with references for its functions. @throws as encodeRequest */
+  /** Encode a request, with references for its functions, which have these ids. @throws as encodeRequest */
   private encodeLending(
-    encoder: Encoder, id: number, method: string, args: readonly unknown[], meta: Meta | undefined, failed: unknown,
-  ): readonly number[] {
-    let ids: readonly number[] = [];
+    encoder: Encoder, id: number, method: string, args: readonly unknown[], meta: Meta | undefined,
+  ): readonly number[] | undefined {
+    let ids: readonly number[] | undefined;
     try {
-      const lent = isBridgeError(failed, EncodeError) ? this.lending.lendArguments(args, meta) : undefined;
-      if (lent === undefined) throw failed;
-      ids = lent.ids;
-      encodeRequest(encoder, this.maxMessage, id, method, lent.args, lent.meta);
+      // First: what has been encoded in vain may not be there a second time.
+      const lent = this.lending.lendArguments(args, meta);
+      ids = lent?.ids;
+      encodeRequest(encoder, this.maxMessage, id, method, lent?.args ?? args, lent === undefined ? meta : lent.meta);
       return ids;
     } catch (error) {
-      this.lending.takeBack(ids);
+      if (ids !== undefined) this.lending.takeBack(ids);
       throw named(error, method);
     }
   }

@@ -67,6 +67,14 @@ suite("what one side lends to the other", () => {
     assertNothing(pair);
   });
 
+  test("what stands beside a function is looked at once", async () => {
+    const pair = pairOf();
+    let looks = 0;
+    const looked = { get name() { return `look ${++looks}`; } };
+    const called = pair.near.session.call("f.apply", [(value: unknown) => value, looked], FOREVER);
+    assert.deepEqual(await settle(pair, called), { name: "look 1" });
+  });
+
   test("a call that nobody awaits is made all the same", async () => {
     const pair = pairOf();
     await settle(pair, pair.near.session.call("f.unawaited", [(n: number) => n + 1], FOREVER));

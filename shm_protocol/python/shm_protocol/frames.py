@@ -127,6 +127,13 @@ def encode_request(
     return encoder.pack((REQUEST, call_id, method, args, meta), _REQUEST_NAMES, _levels_of(meta))
 
 
+def renumbered(request: bytes, call_id: int, new_id: int) -> bytes:
+    """A request that has been encoded with one id, with another."""
+    before = len(Encoder().pack(call_id))
+    # Behind the head of the array and the kind of the frame.
+    return request[:2] + Encoder().pack(new_id) + request[2 + before :]
+
+
 def encode_notification(encoder: Encoder, method: str, args: Sequence[object], meta: Mapping[str, Any] | None) -> bytes:
     """A notification. Raises EncodeError and MessageTooLarge."""
     check_method(method)

@@ -30,7 +30,7 @@ from .references import (
 from .values import FUNCTION, MAX_NAME_BYTES, OBJECT, RETURNED, Reference
 from .values.ext_types import is_ndarray
 from .values.tables import TableBytes, Unreadable, is_table
-from .values.wire import Unsendable
+from .values.wire import PLAIN, Unsendable, is_one_of
 
 TELLS_REFERENCES: Final = b""
 """In the queue of a session's replies: what the tables have to tell by then."""
@@ -100,6 +100,9 @@ class Lending:
     def lend_arguments(self, method: str, args: Sequence[object], meta: dict[str, Any] | None) -> LentArguments | None:
         """Lend the functions among the arguments. None: there are none. Raises EncodeError."""
         kwargs = {} if meta is None else meta.get("kwargs") or {}
+        # Most calls have no functions among their arguments, and do not pay for those that have.
+        if all(is_one_of(type(value), PLAIN) for value in (*args, *kwargs.values())):
+            return None
         named = [(f"args[{index}]", value) for index, value in enumerate(args)]
         named += [(f"kwargs.{name}", value) for name, value in kwargs.items()]
         functions = {path for path, value in named if _is_callback(path, value)}
@@ -364,7 +367,7 @@ def _is_callback(path: str, value: object) -> bool:
     try:
         return looked_at(path, lambda: is_function(value))
     except TypeError:
-        # It does not even let itself be looked at: the encoder has said so already.
+        # It does not even let itself be looked at: the encoder says so.
         return False
 
 

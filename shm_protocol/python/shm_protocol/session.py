@@ -144,29 +144,25 @@ class Session:
         """
         if len(self.pending) >= MAX_OUTSTANDING:
             raise Busy(f"{method}: {MAX_OUTSTANDING} calls to the peer are outstanding already")
-        while True:
-            last = self.last_id
-            call_id = last if last == reserved > 0 else last + 1
-            message, lent = self._encode_request(call_id, method, args, meta)
-            # Encoding runs code of the arguments', which may have made a call itself.
-            if self.last_id == last:
-                self.last_id = call_id
-                if lent:
-                    self._lent_for[call_id] = lent
-                return call_id, message
-            self.encoder.take_back()
-            self.lending.take_back(lent)
+        last = self.last_id
+        call_id = last if last == reserved > 0 else last + 1
+        message, lent = self._encode_request(call_id, method, args, meta)
+        # Encoding runs code of the arguments', which may have made calls itself: they are sent already, and ids go up.
+        if self.last_id != last:
+            message = frames.renumbered(message, call_id, self.last_id + 1)
+            call_id = self.last_id + 1
+        self.last_id = call_id
+        if lent:
+            self._lent_for[call_id] = lent
+        return call_id, message
 
     def _encode_request(
         self, call_id: int, method: str, args: Sequence[object], meta: dict[str, Any] | None
     ) -> tuple[bytes, Sequence[int]]:
-        try:
+        # First: what has been encoded in vain may not be there a second time.
+        lent = self.lending.lend_arguments(method, args, meta)
+        if lent is None:
             return frames.encode_request(self.encoder, call_id, method, args, meta), ()
-        except EncodeError:
-            # Only then: most calls have no functions among their arguments, and do not pay for those that have.
-            lent = self.lending.lend_arguments(method, args, meta)
-            if lent is None:
-                raise
         try:
             return frames.encode_request(self.encoder, call_id, method, lent.args, lent.meta), lent.ids
         except BaseException:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import dataclasses
 import gc
 import logging
 import threading
@@ -49,6 +50,29 @@ def serve(make: Make, *functions: Callable[..., Any], max_message: int = 1 << 26
     ends = make(None, {**named, "ping": lambda: "pong"}, max_message=max_message)
     ends.serve()
     return ends
+
+
+def test_an_argument_is_looked_at_once_beside_a_function_and_a_result_that_fails(make: Make) -> None:
+    looks: list[str] = []
+
+    @dataclasses.dataclass
+    class Looked:
+        name: str
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "name":
+                looks.append(name)
+            return super().__getattribute__(name)
+
+    def takes(value: Any, callback: Callable[[], Any], **more: Any) -> Any:
+        return [value, callback(), more]
+
+    ends = serve(make, takes)
+    assert ends.near.call("takes", Looked("a"), lambda: 1, of=Looked("b")) == [{"name": "a"}, 1, {"of": {"name": "b"}}]
+    assert len(looks) == 2
+    with pytest.raises(EncodeError, match=r"args\[2\]"):
+        ends.near.call("takes", Looked("a"), lambda: 1, object())
+    assert len(looks) == 3
 
 
 def back() -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from shm_protocol import EncodeError, _codec
@@ -40,9 +40,10 @@ def fails(*items: Any) -> Iterator[Any]:
 @dataclasses.dataclass
 class Flaky:
     number: int
+    was_asked: ClassVar[bool] = False
 
     def __getattribute__(self, name: str) -> Any:
-        if name == "number" and not vars(type(self)).get("was_asked"):
+        if name == "number" and not type(self).was_asked:
             type(self).was_asked = True
             raise RuntimeError("not yet")
         return super().__getattribute__(name)

@@ -75,8 +75,8 @@ class _Level:
 
 
 class _Looks:
-    """What values are sent as whose code is run for it. before: each of those that have been looked at already, and what
-    it is sent as, or why it is not: that counts, because a second time it may be another.
+    """What values are sent as whose code is run for it. before: each of those that have been looked at already, and
+    what it is sent as, or why it is not: that counts, because a second time it may be another.
     """
 
     def __init__(self, holding: Holding | None, before: Sequence[object]) -> None:

@@ -8,6 +8,8 @@ import struct
 import sys
 from typing import Any, Final
 
+from ..errors import name_of, text_of
+from ..exits import is_interrupt
 from .wire import EXT_ARRAY, MAX_BYTES, TABLE, Ext, Unsendable
 
 _HEADER: Final = struct.Struct("<BBHI")
@@ -49,8 +51,12 @@ class TableBytes:
             table = ipc.open_stream(pyarrow.py_buffer(view)).read_all()
             # Else pyarrow looks wherever the offsets and indices in it say.
             table.validate(full=True)
-        except (pyarrow.ArrowException, OSError, ValueError, MemoryError) as error:
-            raise Unreadable(f"an Arrow table of {len(view)} bytes, which pyarrow cannot read: {error}") from None
+        except BaseException as error:
+            # Whatever it is: an extension type of the program's may make its values by code of its own.
+            if is_interrupt(error):
+                raise
+            raised = error if isinstance(error, pyarrow.ArrowException) else f"{name_of(type(error))}: {text_of(error)}"
+            raise Unreadable(f"an Arrow table of {len(view)} bytes, which pyarrow cannot read: {raised}") from None
         return table
 
 
