@@ -360,6 +360,42 @@ result = [first, second, !runs(first)];
     assert (first != second, is_gone) == (True, True)
 
 
+def test_an_object_of_a_described_class_has_the_methods_that_are_described_and_no_others(project: Project) -> None:
+    project.write(
+        "odd.py",
+        """
+class Odd:
+    size = 3
+    def toString(self) -> str: return "its own"
+    def constructor(self) -> int: return 1
+class More(Odd):
+    def more(self) -> str: return "more"
+class _Hidden(Odd):
+    def more(self) -> str: return "hidden"
+def one(hidden: bool) -> Odd: return _Hidden() if hidden else Odd()
+""",
+    )
+    assert project.result("""
+import { Odd, one } from "./odd.py";
+const [odd, hidden] = [await new Odd(), await one(true)];
+result = [typeof odd.size, typeof odd.tostring, await odd.toString(), await odd.constructor(), `${typeof odd.valueOf}`];
+result.push(await hidden.toString(), await hidden.more(), typeof (await one(false)).more);
+""") == ["undefined", "undefined", "its own", 1, "function", "its own", "hidden", "undefined"]
+
+
+def test_what_is_given_by_place_and_goes_by_name_is_told_with_the_names(project: Project) -> None:
+    project.write("named.py", "def named(a, b=1, *, locale='en', **more): return [a, b, locale, more]\n")
+    assert project.result("""
+import { named } from "./named.py";
+const told = ({ name, message }) => `${name}: ${message}`;
+result = [await named(1, 2, "de").catch(told), await named(1, 2, { locale: "de", c: 3 }), await named(1, 2, undefined)];
+""") == [
+        "TypeError: named: args[2] must be an object with what is given by name: { locale, … }",
+        [1, 2, "de", {"c": 3}],
+        [1, 2, "en", {}],
+    ]
+
+
 def test_items_of_a_generator_that_are_objects_stay_in_python(project: Project) -> None:
     text = "from ml import Model\nfrom collections.abc import Iterator\n"
     text += "def models() -> Iterator[Model]:\n    yield Model('a')\n    yield Model('b')\n"

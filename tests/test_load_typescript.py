@@ -128,7 +128,24 @@ def test_a_class_makes_objects_that_stay_in_typescript(utils: Any) -> None:
         utils.Store(colour=1)
 
 
+def test_what_an_object_of_a_described_class_has_not_is_told_with_what_it_has(utils: Any) -> None:
+    with utils.Store(key="a", value=5) as store:
+        with pytest.raises(AttributeError, match=r"has no method 'size': there are .*get, keys, put"):
+            _ = store.size
+        assert not hasattr(store, "gte")
+
+
+def test_a_class_of_errors_is_told_as_such(odd: Any) -> None:
+    with pytest.raises(AttributeError, match=r"Refused is a class of errors: it arrives as a RemoteError, or as .*"):
+        _ = odd.Refused
+    with pytest.raises(RemoteError, match="not you") as caught:
+        odd.refuse()
+    assert caught.value.type == "Refused"
+
+
 ODD = """
+export class Refused extends RangeError { override name = "Refused"; }
+export function refuse(): void { throw new Refused("not you"); }
 export enum Odd { mro = "q", _order_ = "r", name = "n" }
 export const symbol = () => Symbol("x");
 export function which<T extends string | number>(x: T): T extends string ? number : string;

@@ -120,9 +120,7 @@ def fussy() -> Iterator[Any]:
     pa.unregister_extension_type("test.fussy")
 
 
-def test_what_an_extension_type_raises_fails_its_call_alone(
-    pair: Pair, node: shm_protocol.Client, fussy: Any
-) -> None:
+def test_what_an_extension_type_raises_fails_its_call_alone(pair: Pair, node: shm_protocol.Client, fussy: Any) -> None:
     told = (
         r"^functions.echo: result: an Arrow table of \d+ bytes, which pyarrow cannot read: RuntimeError: not this one"
     )

@@ -165,6 +165,8 @@ const NODE_INSPECT = Symbol.for("nodejs.util.inspect.custom");
 class HandleTarget {
   /** So that `handle.predict === handle.predict`. Not in the Remote, which would keep the handle by them. */
   readonly methods = new Map<string, RemoteMethod>();
+  /** Those are all. */
+  isDescribed = false;
   /** What console.log shows. It looks behind a proxy, and finds it here; `this` is the proxy then. */
   readonly [NODE_INSPECT]: () => string;
 
@@ -189,9 +191,14 @@ export function makeHandle(remote: Remote): Handle {
   return registered(handle, remote);
 }
 
-/** Have a method of a handle be this one: of whoever knows its signature. Nothing for what is no handle. */
-export function giveMethod(handle: object, name: string, method: RemoteMethod): void {
-  targets.get(handle)?.methods.set(name, method);
+/**
+ * Have methods of a handle be these: of whoever knows their signatures. `of`: the name of their class; an object of just that
+ * class has no others. Nothing for what is no handle.
+ */
+export function giveMethods(handle: object, of: string, methods: readonly (readonly [string, RemoteMethod])[]): void {
+  const target = targets.get(handle);
+  for (const [name, method] of methods) target?.methods.set(name, method);
+  if (target !== undefined && remotes.get(handle)?.name === of) target.isDescribed = true;
 }
 
 function member(handle: Handle, target: HandleTarget, key: string | symbol): unknown {
@@ -200,9 +207,11 @@ function member(handle: Handle, target: HandleTarget, key: string | symbol): unk
   if (typeof key === "symbol" || key.startsWith("_")) return undefined;
   // Else `await handle`, and a promise that resolves to it, would call it there; likewise JSON.stringify and `${handle}`.
   if (key === "then" || key === "toJSON") return undefined;
-  if (key in Object.prototype) return Reflect.get(target, key) as unknown;
   let method = target.methods.get(key);
-  if (method === undefined) {
+  if (method !== undefined) return method;
+  // What every object has, such as toString, but where its class is known to have its own.
+  if (key in Object.prototype) return Reflect.get(target, key) as unknown;
+  if (!target.isDescribed) {
     // They keep the handle: a method that somebody has taken of it can be called as long as he has it.
     method = Object.assign(
       (...args: readonly unknown[]): Promise<Value> => callMethod(handle, key, args),

@@ -2,7 +2,7 @@
 
 import type { CallOptions, StreamOptions } from "./bridge";
 import type { ClassDescription, FunctionDescription, InstanceDescription, ModuleDescription, Overload, Parameter, Type } from "./described/description";
-import { giveMethod, isHandle, type RemoteMethod, streamMethod } from "./references";
+import { giveMethods, isHandle, type RemoteMethod, streamMethod } from "./references";
 
 /** What stubs call. */
 export interface Target {
@@ -150,7 +150,9 @@ class Stubs {
     const names = new Set(types.flatMap((type) => (type.kind === "union" ? type.options : [type])).flatMap((type) => (type.kind === "handle" ? [type.name] : [])));
     const [name] = names;
     const described = names.size === 1 && name !== undefined ? this.classes.get(name) : undefined;
-    for (const method of described?.methods ?? []) giveMethod(result, method.name, this.methodOf(result, method));
+    if (described !== undefined) {
+      giveMethods(result, described.name, described.methods.map((method) => [method.name, this.methodOf(result, method)]));
+    }
     return result;
   }
 
@@ -179,6 +181,8 @@ interface Shape {
   hasMore: boolean;
   /** It has parameters that are given by name: here, in an object behind the others. */
   hasNamed: boolean;
+  /** The names of these, as far as they are known. */
+  named: readonly string[];
   isStream: boolean;
 }
 
@@ -191,6 +195,7 @@ function shapeOf(overloads: readonly Overload[]): Shape {
     byPlace: longest,
     hasMore: has("var"),
     hasNamed: has("keyword", "var_keyword"),
+    named: [...new Set(params.flatMap((of) => of.flatMap(({ name, kind }) => (kind === "keyword" ? [name] : kind === "var_keyword" ? ["…"] : []))))],
     isStream: overloads.length > 0 && overloads.every(({ result }) => result.kind === "iterator"),
   };
 }
@@ -211,6 +216,8 @@ function sort(name: string, shape: Shape, given: readonly unknown[]): Given {
       args.splice(place, 1);
       const named = Object.entries(options).filter(([, value]) => value !== undefined);
       if (named.length > 0) kwargs = Object.fromEntries(named);
+    } else if (options !== undefined && !shape.hasMore) {
+      throw new TypeError(`${name}: args[${place}] must be an object with what is given by name: { ${shape.named.join(", ")} }`);
     }
   }
   while (args.length > 0 && args[args.length - 1] === undefined && shape.byPlace[args.length - 1]?.optional !== false) args.pop();

@@ -270,6 +270,11 @@ def stream_method(
     )
 
 
+def class_of(handle: Handle) -> str:
+    """The name of the class that it is of, there."""
+    return handle._name  # noqa: SLF001
+
+
 def _full_name(handle: Handle, member: str) -> str:
     return f"{REFERENCE_PREFIX}{handle._id}.{member}"  # noqa: SLF001
 

@@ -14,7 +14,7 @@ from .children import Export
 from .described.description import Class, Enumeration, Function, Module, Named, Overload, Type
 from .described.names import for_python, member_of_enum
 from .described.python_types import PythonTypes
-from .references import Handle, Method
+from .references import Handle, Method, class_of
 
 _CALLED: Final = "__shm_called__"
 _MAY_STAY: Final = {"any", "callable", "handle", "unknown"}
@@ -182,6 +182,20 @@ def _gives(init: Overload) -> Overload:
     return {"params": init["params"], "result": result}
 
 
+def _missing_in(described: Class) -> Callable[[Handle, str], object]:
+    """What tells that an object of the class has no method of a name."""
+    names = ", ".join(sorted(for_python(method["name"]) for method in described["methods"])) or "none"
+
+    def missing(self: Handle, name: str) -> object:
+        # One of a class that is derived from it has methods that nobody has described.
+        if name.startswith("_") or class_of(self) != described["name"]:
+            return Handle.__getattr__(self, name)
+        why = f"{self!r} has no method {name!r}: there are {names}; what else it has is read where it is, by a method"
+        raise AttributeError(why, name=name, obj=self)
+
+    return missing
+
+
 class _Maker:
     def __init__(self, name: str, described: Module, caller: Caller) -> None:
         self._name: Final = name
@@ -233,6 +247,9 @@ class _Maker:
             namespace[for_python(static["name"])] = staticmethod(self._function(static, owner))
         for method in described["methods"]:
             namespace[for_python(method["name"])] = self._method(method, owner)
+        # What a module says of itself when it runs tells no methods.
+        if self._described["sha256"]:
+            namespace["__getattr__"] = _missing_in(described)
         init = described["init"]
         if init is not None:
             make = self._function(

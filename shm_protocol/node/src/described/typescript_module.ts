@@ -101,7 +101,7 @@ class ModuleDescriber {
     // All names first: nothing that is made up may have one of them, and classes are known before they are met.
     for (const [name, one] of found) {
       this.terms.reserve(name);
-      if ((one.flags & SymbolFlags.Class) !== 0) this.terms.addClass(one, name);
+      if ((one.flags & SymbolFlags.Class) !== 0 && !this.isError(one)) this.terms.addClass(one, name);
     }
     for (const [name, one] of found) this.addType(name, one);
     for (const [name, one] of found) this.addValue(name, one);
@@ -129,6 +129,8 @@ class ModuleDescriber {
     const is = (flags: ts.SymbolFlags): boolean => (symbol.flags & flags) !== 0;
     if (name.startsWith("_")) {
       if (is(SymbolFlags.Value)) this.skip(name, "names that begin with _ are private");
+    } else if (is(SymbolFlags.Class) && this.isError(symbol)) {
+      this.skip(name, "a class of errors: it arrives as a RemoteError, or as a class of your own that both sides register (register_error)");
     } else if (is(SymbolFlags.Class)) {
       this.module.classes.push(this.describeClass(name, symbol));
     } else if (is(SymbolFlags.Function | SymbolFlags.Variable | SymbolFlags.Property | SymbolFlags.ExportValue)) {
@@ -168,6 +170,14 @@ class ModuleDescriber {
     if (init !== null) init.result = { kind: "handle", name };
     const methods = this.functions.methods(this.checker.getDeclaredTypeOfSymbol(symbol), name);
     return { name, doc: this.docs.of(symbol), init, methods, static: this.functions.methods(made, name) };
+  }
+
+  private isError(symbol: ts.Symbol): boolean {
+    const isOne = (type: ts.BaseType): boolean => {
+      if (type.symbol?.name === "Error") return true;
+      return type.isClassOrInterface() && this.checker.getBaseTypes(type).some(isOne);
+    };
+    return isOne(this.checker.getDeclaredTypeOfSymbol(symbol) as ts.BaseType);
   }
 
   private skip(name: string, why: string): void {

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
     from .description import Module, Type
 
+_WHY_NOT: Final = {
+    "exception": "a class of exceptions: it arrives as a RemoteError, or as a class of your own that both sides "
+    "register (registerError)",
+    "protocol": "a protocol",
+}
+"""Of kinds of classes that are not described."""
 _TYPE_VARIABLES: Final = ("typing.TypeVar", "typing.ParamSpec", "typing.TypeVarTuple")
 _MADE_OF_TYPES: Final = (
     "typing.Literal",
@@ -125,8 +131,7 @@ class _Reader:
             elif kind == "class" and self._is_public(name):
                 module["classes"].append(described(definition, scope))
             elif kind in ("exception", "protocol") and self._is_public(name):
-                whys = {"exception": "an exception class: it arrives as a RemoteError", "protocol": "a protocol"}
-                module["skipped"].append({"name": name, "why": whys[kind]})
+                module["skipped"].append({"name": name, "why": _WHY_NOT[kind]})
         for name, expression in scope.aliases.items():
             if not name.startswith("_"):
                 read = Annotations(scope).read(expression, "result")
