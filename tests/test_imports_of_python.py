@@ -280,6 +280,100 @@ result.push(await made.count().catch(({ code }) => code), await other.count());
     assert given == [good, 1, bad, good, good, True, 0, 3, "Released", 1]
 
 
+AWAITED: Final = """
+import asyncio
+from collections.abc import AsyncIterator
+
+class Box:
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
+        self._items: asyncio.Queue[int] = asyncio.Queue()
+        self.closed = 0
+    async def wait(self) -> str:
+        await self._changed.wait()
+        return "changed"
+    async def change(self) -> None:
+        self._changed.set()
+    async def put(self, item: int) -> None:
+        self._items.put_nowait(item)
+    async def items(self, to: int) -> AsyncIterator[int]:
+        try:
+            for _ in range(to):
+                yield await self._items.get()
+        finally:
+            self.closed += 1
+    async def count(self, to: int) -> AsyncIterator[int]:
+        for number in range(to):
+            yield number
+    async def odd(self) -> AsyncIterator[object]:
+        yield 1
+        yield {1, 2}
+    async def twice(self, function) -> int:
+        return await function(1) + await function(20)
+    async def fail(self) -> None:
+        raise ValueError("no such thing")
+    async def sleep(self) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            self.closed += 1
+    def ends(self) -> int:
+        return self.closed
+    def told(self, function) -> int:
+        return function()
+
+def made() -> Box: return Box()
+
+def later(): return asyncio.sleep(0, "later")
+"""
+
+
+def test_what_is_asynchronous_of_an_object_or_a_plain_function_runs_in_the_loop_beside_the_others(
+    project: Project,
+) -> None:
+    project.write("awaited.py", AWAITED)
+    given = project.result("""
+import { withOptions } from "@shm-polyglot/protocol";
+import { Box, made, later } from "./awaited.py";
+const all = async (items) => { const got = []; for await (const item of items) got.push(item); return got; };
+const box = await new Box();
+const waits = Promise.all([box.wait(), box.wait()]);
+const items = all(box.items(3));
+await box.put(1);
+await box.change();
+result = { waits: await waits, later: await later(), made: await (await made()).count(2).next() };
+await box.put(2); await box.put(3);
+result.items = await items;
+result.many = (await all(box.count(1000))).length;
+for await (const number of box.count(1e9)) if (number === 500) break;
+result.twice = await box.twice(async (value) => value + 1);
+// Python waits for the function meanwhile, and looks at nothing else than what that calls.
+result.nested = [await box.told(() => box.twice((value) => value))];
+result.nested.push(await box.told(async () => (await all(box.count(500))).length));
+result.fails = await box.fail().catch(({ type, message, stack }) => [type, message, stack.includes("awaited.py")]);
+result.odd = await all(box.odd()).catch(({ code }) => code);
+const stop = new AbortController();
+const sleeps = withOptions(box.sleep, { signal: stop.signal })().catch(({ name }) => name);
+await box.put(1);
+stop.abort();
+result.sleeps = await sleeps;
+while ((result.ends = await box.ends()) < 2);
+""")
+    assert given == {
+        "waits": ["changed", "changed"],
+        "later": "later",
+        "made": {"done": False, "value": 0},
+        "items": [1, 2, 3],
+        "many": 1000,
+        "twice": 23,
+        "nested": [21, 500],
+        "fails": ["ValueError", "no such thing", True],
+        "odd": "EncodeError",
+        "sleeps": "Cancelled",
+        "ends": 2,
+    }
+
+
 def test_a_call_of_an_object_keeps_the_program_running_and_nothing_else_does(project: Project) -> None:
     project.write(
         "waits.py", "import time\nclass A:\n    def wait(self) -> int:\n        time.sleep(0.3)\n        return 5\n"

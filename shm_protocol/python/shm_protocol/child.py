@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from . import config
+from .between_calls import BetweenCalls
 from .connection import Connection
 from .dialing import dial
 from .errors import PeerGone
@@ -26,8 +27,11 @@ from .module_members import members_of
 from .parent import end_with_parent
 
 if TYPE_CHECKING:
+    from .calls import ServedCall
     from .child_loop import ChildLoop
+    from .child_serving import ChildServing
     from .reloading import Reloading
+    from .serving import Serving
 
 LOAD: Final = f"{BUILT_IN}load"
 NAME: Final = "python child"
@@ -44,8 +48,12 @@ class Child:
         self._modules: Final[dict[str, ModuleType]] = {}
         self._names: Final[dict[str, set[str]]] = {}
         self._loop: ChildLoop | None = None
+        self._between: Final = BetweenCalls()
         self._reloading: Final = self._begin_to_watch() if config.watches() else None
+        self._connection: Connection | None = None
+        self._awaiting: ChildServing | None = None
         self.exposed: Final = Exposed()
+        self.exposed.elsewhere = self
         self.exposed.built_in[LOAD] = self.load
 
     def load(self, file: str) -> str:
@@ -59,16 +67,32 @@ class Child:
 
     def serve(self, connection: Connection) -> None:
         """Until the parent ends. Raises PeerGone then."""
-        if self._reloading is None:
-            connection.serve()
-        else:
-            self._reloading.serve(connection)
+        self._connection = connection
+        self._between.serve(connection)
+
+    def respond(self, serving: Serving, request: ServedCall, result: Any) -> None:
+        """See exposed.Elsewhere."""
+        if self._awaiting is None:
+            # As late as the loop.
+            from .child_serving import ChildServing
+
+            assert self._connection is not None, "it is served by that"
+            self._awaiting = ChildServing(self._in_loop(), self._between, self._connection)
+        self._awaiting.respond(serving, request, result)
+
+    def _in_loop(self) -> ChildLoop:
+        if self._loop is None:
+            # Not with the rest: asyncio makes an import longer by a third.
+            from .child_loop import ChildLoop
+
+            self._loop = ChildLoop(self._path)
+        return self._loop
 
     def _begin_to_watch(self) -> Reloading:
         # Most children never do, and it would make each start later.
         from .reloading import Reloading
 
-        return Reloading(self._expose_again)
+        return Reloading(self._between, self._expose_again)
 
     def _expose_again(self) -> None:
         now = {file: sys.modules.get(module.__name__, module) for file, module in self._modules.items()}
@@ -83,11 +107,8 @@ class Child:
         awaited = {key: function for key, function in found.items() if is_asynchronous(function)}
         plain = {key: function for key, function in found.items() if key not in awaited}
         gone = {key for file in modules for key in self._names.get(file, ())} - set(found)
-        if awaited and self._loop is None:
-            # Not with the rest: asyncio makes an import longer by a third.
-            from .child_loop import ChildLoop
-
-            self._loop = ChildLoop(self._path)
+        if awaited:
+            self._in_loop()
         if self._loop is not None:
             # What was once told of a connection may be asked of it for ever, whatever the function is now.
             also = {key: plain[key] for key in plain.keys() & self._loop.names}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from typing import Any, Final
@@ -24,6 +24,11 @@ class ChildLoop:
         threading.Thread(target=self._loop.run_forever, name="shm-polyglot loop", daemon=True).start()
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """What runs in the thread."""
+        return self._loop
+
+    @property
     def names(self) -> AbstractSet[str]:
         """What is exposed here."""
         return self._exposed.keys()
@@ -40,19 +45,23 @@ class ChildLoop:
 
         def wait(*args: Any, **kwargs: Any) -> Any:
             given = function(*args, **kwargs)
-            return self._items(given) if isinstance(given, AsyncGenerator) else self._result(given)
+            return self.items(given) if isinstance(given, AsyncGenerator) else self._result(given)
 
         return wait
 
-    def _items(self, items: AsyncGenerator[Any, None]) -> Iterator[Any]:
+    def items(self, items: AsyncIterable[Any]) -> Iterator[Any]:
+        """What an asynchronous iterable gives, for another thread, which waits for each."""
+        iterator = aiter(items)
         try:
             while True:
                 try:
-                    yield self._result(anext(items))
+                    yield self._result(anext(iterator))
                 except StopAsyncIteration:
                     return
         finally:
-            self._result(items.aclose())
+            close = getattr(iterator, "aclose", None)
+            if close is not None:
+                self._result(close())
 
     def _result(self, awaitable: Awaitable[Any]) -> Any:
         async def result() -> Any:

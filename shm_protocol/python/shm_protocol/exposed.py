@@ -13,13 +13,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import ref
 
 from . import frames
 from .exposables import Exposables, Function, functions_of, is_asynchronous, looked_at, named, nothing_in
 from .module_members import file_of, file_of_all, in_project, members_of
 from .options import shown
+
+if TYPE_CHECKING:
+    from .calls import ServedCall
+    from .serving import Serving
 
 BUILT_IN: Final = "shm_polyglot."
 """What begins so is the library's own (PROTOCOL.md section 7)."""
@@ -43,12 +47,21 @@ class Namer(Protocol):
         """The peer may call these from now on. Called in whichever thread exposes something."""
 
 
+class Elsewhere(Protocol):
+    """An event loop in another thread, for a connection that has none."""
+
+    def respond(self, serving: Serving, request: ServedCall, result: Any) -> None:
+        """Have run there what a function has given that is to be awaited or iterated over, and settled here."""
+        ...
+
+
 class Exposed:
     """The functions one side exposes, by name. Several connections may share it.
 
     has_loop: they are served in an event loop, which coroutine functions and asynchronous generators need.
     argument_counts: of each function how many arguments it can take, read from its signature when it is exposed; a call
     with another number is answered with an error, and the function not run. built_in: the library's own functions.
+    elsewhere: where what they give runs that needs a loop, if there is none; None: nowhere.
     """
 
     def __init__(self, functions: Exposables | None = None, *, has_loop: bool = False) -> None:
@@ -56,6 +69,7 @@ class Exposed:
         self.functions: Final[dict[str, Function]] = {}
         self.argument_counts: Final[dict[str, range]] = {}
         self.built_in: Final[dict[str, Function]] = {SOURCES: self.sources}
+        self.elsewhere: Elsewhere | None = None
         self._modules: Final[dict[str, ModuleType]] = {}
         self._mappings: Final[dict[str, dict[str, Function]]] = {}
         self._members: Final[set[str]] = set()

@@ -21,9 +21,8 @@ from time import sleep
 from types import ModuleType
 from typing import Any, Final
 
-from .connection import Connection
+from .between_calls import BetweenCalls
 from .module_members import file_of
-from .wake import Wake
 
 LOOK_EVERY_S: Final = 0.2
 """An editor is done with a file when two looks find the same."""
@@ -33,32 +32,29 @@ State = tuple[int, int, int]
 
 
 class Reloading:
-    """Serves a connection and, between two calls, loads again what has been edited meanwhile, and tells of it.
+    """Loads again, between two calls, what has been edited meanwhile, and tells of it.
 
     expose_again: called when modules have been loaded again, to expose what they have now. What it raises leaves them
     as they were, too.
     """
 
-    def __init__(self, expose_again: Callable[[], None]) -> None:
+    def __init__(self, between: BetweenCalls, expose_again: Callable[[], None]) -> None:
+        self._between: Final = between
         self._expose_again: Final = expose_again
-        self._wake = Wake()
         self._watch: Final = FileWatch(self._tell_changed)
 
     def look(self) -> None:
         """Know what has just been imported as it is now."""
         self._watch.look()
 
-    def serve(self, connection: Connection) -> None:
-        """Until the peer ends. Raises PeerGone then."""
-        while True:
-            connection.serve_until(self._wake)
-            # First: what changes from now on is for the next time.
-            self._wake.close()
-            self._wake = Wake()
-            self._load_again(self._watch.take())
-
     def _tell_changed(self) -> None:
-        self._wake.set()
+        self._between.add(self._load_changed)
+
+    def _load_changed(self) -> None:
+        changed = self._watch.take()
+        # It is told of again until it has been taken.
+        if changed:
+            self._load_again(changed)
 
     def _load_again(self, changed: set[str]) -> None:
         told = ", ".join(sorted(changed))

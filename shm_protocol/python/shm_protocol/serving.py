@@ -54,6 +54,7 @@ class Serving:
         self.current: ServedCall | None = None
         self._link: Final = link
         self._session: Final = link.session
+        self._exposed: Final = exposed
         self._functions: Final = exposed.functions
         self._built_in: Final = exposed.built_in
         self._argument_counts: Final = exposed.argument_counts
@@ -125,6 +126,55 @@ class Serving:
                 raise
             # A hook that was thought of nowhere.
             self._answer_escaped(request, escaped)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether what is served now is so while a call of ours waits for its answer."""
+        return bool(self._session.waiting)
+
+    def settle(self, request: ServedCall, result: object, failed: BaseException | None) -> None:
+        """Answer for what has run elsewhere, with what it gave in the end, or raised. See exposed.Elsewhere."""
+        try:
+            if failed is not None and ends_program(failed):
+                request.exits = True
+                self._tell_before_the_end(request, failed)
+                raise failed
+            if request.cancelled:
+                self._drop(request, result)
+            elif failed is not None:
+                self._settle_failure(request, failed)
+            elif streams.is_async_stream(result):
+                self.refuse(request, EncodeError(f"result: {request.method} gives a stream: call it with stream()"))
+            elif streams.is_awaitable(result):
+                self.refuse(request, EncodeError(f"result: what {request.method} gives is to be awaited twice"))
+                self._drop(request, result)
+            elif request.lingers:
+                self._respond_lingering(request, result)
+            else:
+                self._respond(request, result)
+        except (BridgeError, MemoryError):
+            raise
+        except BaseException as escaped:
+            if request.exits or is_interrupt(escaped):
+                raise
+            self._answer_escaped(request, escaped)
+
+    def post_item(self, request: ServedCall, value: object) -> bool:
+        """Send an item of what runs in a loop. False: it cannot be sent, and the stream has been broken off."""
+        try:
+            message = self._session.item(request, value)
+        except BaseException as raised:
+            self.refuse(request, self._encode_error(raised, request, "item"))
+            if is_interrupt(raised):
+                raise
+            return False
+        try:
+            self._link.post(message)
+        except MessageTooLarge as error:
+            self.refuse(request, error)
+            return False
+        request.credit -= 1
+        return True
 
     def _find_other(self, request: ServedCall) -> tuple[Function, range]:
         """What is not exposed by the program: a function of the library's own, one that has been lent to the peer, or a
@@ -328,6 +378,9 @@ class Serving:
 
     def _respond_later(self, request: ServedCall, result: Any) -> None:
         """What an asynchronous function gives, where there is no loop to await it in."""
+        if self._exposed.elsewhere is not None:
+            self._exposed.elsewhere.respond(self, request, result)
+            return
         self.refuse(request, EncodeError(f"result: {request.method} is asynchronous; {NEEDS_LOOP}"))
         # Else it would be reported as never awaited.
         if streams.is_coroutine(result):

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from . import streams
 from .calls import ServedCall
 from .current_call import Caller, being_served
-from .errors import BridgeError, EncodeError, MessageTooLarge
+from .errors import BridgeError, EncodeError
 from .exits import ends_program, is_interrupt
 from .exposed import Exposed
 from .forks import Owner
@@ -228,20 +228,9 @@ class LoopServing(Serving):
             return False
         if request.cancelled:
             return False
-        try:
-            message = self._session.item(request, value)
-        except BaseException as raised:
-            self.refuse(request, self._encode_error(raised, request, "item"))
-            if is_interrupt(raised):
-                raise
-            return False
-        try:
-            self._link.post(message)
-        except MessageTooLarge as error:
-            self.refuse(request, error)
+        if not self.post_item(request, value):
             return False
         self._caller.wake_up()
-        request.credit -= 1
         return True
 
     async def _close_async(self, request: ServedCall, iterator: Any) -> None:
