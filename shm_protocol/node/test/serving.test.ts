@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { EventEmitter } from "node:events";
 import { createReadStream, createWriteStream, readdirSync, type ReadStream, type WriteStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { suite, test } from "node:test";
@@ -22,6 +23,8 @@ import fc from "./fast_check";
 import { Chance, hostile } from "./hostile";
 import { MemoryLog, Pair } from "./pair";
 
+/** Beside this file: somebody else may make folders elsewhere. */
+const MISSING = join(__dirname, "no such folder", "report.csv");
 const FOREVER: SessionCallOptions = { timeoutMs: Infinity };
 
 interface Outcome {
@@ -308,10 +311,10 @@ suite("what nobody takes is let go of", () => {
     const made = <S extends ReadStream | WriteStream>(stream: S): S => { streams.push(stream); return stream; };
     const pair = new Pair({}, {
       there: () => made(createReadStream(__filename)),
-      missing: () => made(createReadStream("/nonexistent/report.csv")),
-      within: () => ({ name: "report", body: made(createReadStream("/nonexistent/report.csv")), list: [made(createReadStream(__filename))] }),
-      written: () => made(createWriteStream("/nonexistent/report.csv")),
-      later: async () => { await sleep(5); return made(createReadStream("/nonexistent/report.csv")); },
+      missing: () => made(createReadStream(MISSING)),
+      within: () => ({ name: "report", body: made(createReadStream(MISSING)), list: [made(createReadStream(__filename))] }),
+      written: () => made(createWriteStream(MISSING)),
+      later: async () => { await sleep(5); return made(createReadStream(MISSING)); },
     });
     const before = openFiles();
     const calls = ["there", "missing", "within", "written", "later"].map((name) => outcome(pair.near.session.call(name, [], FOREVER)));
@@ -385,7 +388,7 @@ suite("what nobody takes is let go of", () => {
 
   test("a promise or a stream that is thrown, or that an error carries, ends nothing", async () => {
     const rejected = (): Promise<never> => Promise.reject(new Error("late"));
-    const missing = (): object => createReadStream("/nonexistent/report.csv");
+    const missing = (): object => createReadStream(MISSING);
     const raise = (thrown: unknown): never => { throw thrown; };
     const errorWith = (properties: object): Error => Object.assign(new Error("carries"), properties);
     for (const throwOne of [
@@ -408,7 +411,7 @@ suite("what nobody takes is let go of", () => {
   });
 
   test("an emitter whose error nobody listens to ends nothing, in whatever a function gives or throws, and the log tells of it", async () => {
-    const missing = "/nonexistent/program";
+    const missing = MISSING;
     const raise = (thrown: unknown): never => { throw thrown; };
     const late = (): EventEmitter => {
       const emitter = new EventEmitter();

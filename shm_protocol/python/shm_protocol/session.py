@@ -27,7 +27,10 @@ from .errors import (
     Released,
     RemoteError,
     UnknownMethod,
+    name_of,
+    text_of,
 )
+from .exits import is_interrupt
 from .handshake import PROTOCOL_MAJOR, PROTOCOL_MINOR
 from .lending import Lending
 from .nesting import too_deep
@@ -378,9 +381,26 @@ class Session:
     def receive_frame(self, frame: object, size: int) -> None:
         """Take a message of `size` bytes that has been decoded but not checked. Raises ProtocolError."""
         self._arriving = size
-        frames.read_frame(frame, self)
+        try:
+            frames.read_frame(frame, self)
+        except (BridgeError, MemoryError):
+            raise
+        except BaseException as escaped:
+            if is_interrupt(escaped):
+                raise
+            raise _not_taken(escaped) from escaped
 
     def _receive_with_references(self, message: bytes | memoryview) -> None:
+        try:
+            self._put_in_references(message)
+        except (BridgeError, MemoryError):
+            raise
+        except BaseException as escaped:
+            if is_interrupt(escaped):
+                raise
+            raise _not_taken(escaped) from escaped
+
+    def _put_in_references(self, message: bytes | memoryview) -> None:
         frame = values.decode(message, self.buffers)
         lending = self.lending
         if type(frame) is not list:
@@ -655,6 +675,13 @@ class Session:
         if not 1 <= request_id <= self._last_peer_id:
             raise ProtocolError(f"{what} for call {request_id}, which was never made")
         return self.incoming.get(request_id)
+
+
+def _not_taken(escaped: BaseException) -> ProtocolError:
+    """For what code of the program's has raised while a message was taken, where nobody has thought of it. The message
+    is lost, and whoever waits for it has to be told.
+    """
+    return ProtocolError(f"a message of the peer's could not be taken: {name_of(type(escaped))}: {text_of(escaped)}")
 
 
 def ended_for(method: str, reason: BridgeError) -> BridgeError:

@@ -19,7 +19,7 @@ import pytest
 from ends import HANG_S, TRANSPORTS, Ends
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shm_protocol import EncodeError, PeerGone, RemoteError, current_call, frames, values
+from shm_protocol import EncodeError, PeerGone, ProtocolError, RemoteError, current_call, frames, values
 from shm_protocol.serving import last_answer
 
 Make = Callable[..., Ends]
@@ -311,6 +311,22 @@ def test_a_result_that_cannot_be_looked_at_is_an_encode_error(make: Make, make_r
     ends.near.close()
     ends.join()
     gc.collect()
+
+
+def test_what_escapes_while_an_answer_is_taken_is_told_to_who_waits_for_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Any:
+        raise Panic("nobody has thought of this")
+
+    def fails() -> None:
+        raise ValueError
+
+    ends = serve(make, fails)
+    monkeypatch.setattr("shm_protocol.frames.fault_of", broken)
+    with pytest.raises(ProtocolError, match=r"could not be taken: .*Panic: nobody has thought of this"):
+        ends.near.call("fails")
+    assert ends.near.closed
 
 
 def test_the_last_answer_is_a_response_and_needs_nothing_of_the_users(
