@@ -173,11 +173,11 @@ class ModuleDescriber {
   }
 
   private isError(symbol: ts.Symbol): boolean {
-    const isOne = (type: ts.BaseType): boolean => {
-      if (type.symbol?.name === "Error") return true;
+    const isOne = (type: ts.Type): boolean => {
+      if (type.getSymbol()?.name === "Error") return true;
       return type.isClassOrInterface() && this.checker.getBaseTypes(type).some(isOne);
     };
-    return isOne(this.checker.getDeclaredTypeOfSymbol(symbol) as ts.BaseType);
+    return isOne(this.checker.getDeclaredTypeOfSymbol(symbol));
   }
 
   private skip(name: string, why: string): void {
