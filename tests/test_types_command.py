@@ -114,6 +114,38 @@ def test_a_description_is_written_where_it_is_wanted_and_kept_up_to_date_from_th
     assert run(project, "--check", "ml.py").returncode == 0
 
 
+@pytest.mark.parametrize("damage", [b"", b"\x00\xff\x1b[31m", b"<<<<<<< HEAD\n%b"])
+@pytest.mark.parametrize("named", [(), ("ml.py", "utils.ts")])
+def test_a_damaged_description_is_stale_and_is_written_anew(
+    project: Path, damage: bytes, named: tuple[str, ...]
+) -> None:
+    assert run(project, "--carried").returncode == 0
+    for imports in ("main.ts", "main.py"):
+        (project / imports).unlink()
+    described = {name: (project / name).read_bytes() for name in ("ml.py.json", "utils.ts.json")}
+    for name, whole in described.items():
+        (project / name).write_bytes(damage.replace(b"%b", whole))
+    checked = run(project, "--check", *named)
+    assert checked.returncode == 1
+    assert checked.stderr == "shm-polyglot types: 2 stale; `shm-polyglot types` writes what is stale\n"
+    assert [line for line in checked.stdout.splitlines() if line.startswith("+++")] == [
+        f"+++ {name} as it should be" for name in described
+    ]
+    assert run(project, *named).returncode == 0
+    assert {name: (project / name).read_bytes() for name in described} == described
+
+
+def test_json_of_somebody_else_s_beside_a_source_is_no_description(project: Path) -> None:
+    (project / "ml.py.json").write_text("{}")
+    assert run(project, "ml.py").returncode == 0
+    refused = run(project, "ml.py", "--carried")
+    assert (refused.returncode, refused.stderr.splitlines()[0]) == (
+        1,
+        "shm-polyglot types: ml.py.json is there, and was not written by `shm-polyglot types`: rename it or remove it",
+    )
+    assert (project / "ml.py.json").read_text() == "{}"
+
+
 def test_with_out_they_are_written_into_an_image_of_the_folder(project: Path) -> None:
     (project / "src" / "deep").mkdir(parents=True)
     (project / "src" / "deep" / "ml.py").write_text(ML)

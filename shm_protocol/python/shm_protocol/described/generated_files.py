@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from .carried import ENDING
 
 DECLARATIONS: Final = ".d.py.ts"
 """Instead of `.py`."""
@@ -56,21 +59,35 @@ def headed(source: Path, text: str) -> str:
 
 
 def is_generated(path: Path) -> bool:
-    """Whether there is such a file at `path`. Raises OSError."""
+    """Whether there is such a file at `path`, a damaged description included. Raises OSError."""
     try:
         with path.open("rb") as file:
-            return _MARK.encode() in file.readline(_MAX_FIRST_LINE)
+            if _MARK.encode() in file.readline(_MAX_FIRST_LINE):
+                return True
+            return path.suffix == ENDING and _is_damaged(path)
     except FileNotFoundError:
         return False
+
+
+def _is_damaged(description: Path) -> bool:
+    """Whether it is no JSON, but has its name: it is empty, say, or has the marks of a merge conflict."""
+    try:
+        json.loads(description.read_bytes())
+    except ValueError:
+        return True
+    except RecursionError:
+        pass
+    return False
 
 
 def present(path: Path) -> str | None:
     """The text of a generated file; None where there is none. Raises NotOurs, and OSError."""
     try:
         text = path.read_bytes().decode("utf-8", "replace")
+        is_ours = is_generated(path)
     except FileNotFoundError:
         return None
-    if _MARK not in text.partition("\n")[0]:
+    if not is_ours:
         raise NotOurs(f"{path} is there, and was not written by `shm-polyglot types`: rename it or remove it")
     return text
 
