@@ -255,6 +255,32 @@ def test_stubs_run_and_compile_without_a_hook(project: Path) -> None:
     assert [line.split(": ")[0] for line in told.stdout.splitlines()] == ["main.mts(2,22)"], told.stdout
 
 
+def test_stubs_that_are_there_are_kept_up_to_date_without_being_named(project: Path) -> None:
+    (project / "main.ts").write_text('import { predict } from "#py/ml";\n')
+    (project / "main.py").unlink()
+    (project / "package.json").write_text('{"imports": {"#py/*": "./.py/*.mjs"}}')
+    assert run(project, "ml.py", "--stubs", ".py").returncode == 0
+    assert run(project, "--check").stderr == "shm-polyglot types: 1 unchanged\n"
+
+    (project / "ml.py").write_text(ML.replace("text: str", "text: bytes"))
+    stale = run(project, "--check")
+    assert (stale.returncode, stale.stderr) == (
+        1,
+        "shm-polyglot types: 1 stale; `shm-polyglot types` writes what is stale\n",
+    )
+    told = [line for line in stale.stdout.splitlines() if line.startswith("+++")]
+    assert told == ["+++ .py/ml.mjs as it should be", "+++ .py/ml.d.mts as it should be"]
+    written = run(project)
+    assert written.stderr.splitlines()[:-1] == [".py/ml.mjs: written", ".py/ml.d.mts: written"]
+    # Where nobody asks for its types, there are none.
+    assert not (project / "ml.d.py.ts").exists()
+    assert run(project, "--check").returncode == 0
+    assert run(project, "ml.py", "--stubs", ".py").stderr == "shm-polyglot types: 1 unchanged\n"
+
+    (project / "main.ts").write_text('import { predict } from "./ml.py";\n')
+    assert run(project).stderr.splitlines()[:-1] == ["ml.d.py.ts: written"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

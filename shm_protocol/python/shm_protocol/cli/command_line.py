@@ -271,7 +271,7 @@ def _add_types(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FOLDER",
         help="of Python files, write modules of stubs (.mjs, with .d.mts) there instead, for bundlers and test "
-        "runners, which know no import hooks",
+        "runners, which know no import hooks; those that are there are kept up to date anyway",
     )
     parser.add_argument(
         "--carried",

@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -44,7 +44,7 @@ class Options:
     """What to write. paths: files, and folders in which to look for them. out: the folder for what is written; None:
     each beside its source. check: write nothing, and tell what would be written. stubs: the folder for modules of
     stubs, which Python's files get instead of types; None: they do not. carried: descriptions too; one that is there is
-    kept up to date in any case.
+    kept up to date in any case, as are modules of stubs that are found in a folder.
     """
 
     paths: Sequence[Path] = ()
@@ -54,12 +54,16 @@ class Options:
     carried: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Source:
-    """file: of which types are to be written. folder: what the folder of the types mirrors."""
+    """file: of which something is to be written. folder: what the folder of the types mirrors. is_wanted: whether types
+    are, or stubs where Options.stubs says so. stubs: modules of stubs that are there.
+    """
 
     file: Path
     folder: Path
+    is_wanted: bool = False
+    stubs: list[Path] = field(default_factory=list)
 
 
 def run(options: Options) -> int:
@@ -99,10 +103,12 @@ def _sources(options: Options) -> list[_Source]:
     for path in options.paths or [Path()]:
         if path.is_dir():
             for file in crossing_files.crossing(path):
-                found.setdefault(file.absolute(), _Source(file, path))
+                found.setdefault(file.absolute(), _Source(file, path)).is_wanted = True
+            for stub, file in crossing_files.stubbed(path).items():
+                found.setdefault(file.absolute(), _Source(file, path)).stubs.append(stub)
             continue
         _check_file(path)
-        found.setdefault(path.absolute(), _Source(path, Path()))
+        found.setdefault(path.absolute(), _Source(path, Path())).is_wanted = True
     if not found:
         where = ", ".join(str(path.absolute()) for path in options.paths or [Path()])
         raise UsageError(
@@ -166,18 +172,20 @@ def _left_out(module: Module, unknown: Sequence[str]) -> Iterator[str]:
         yield f"{text} is not known here, and told as {as_what}"
 
 
-def _texts(source: _Source, module: Module, types: str, options: Options) -> list[tuple[Path, str]]:
+def _texts(source: _Source, module: Module, types: str, options: Options) -> Iterator[tuple[Path, str]]:
     """What is to be written where. Raises NotOurs."""
     file, folder = source.file, source.folder
-    if options.stubs is None or module["language"] != "python":
-        return [(generated_files.target_of(file, folder, options.out), generated_files.headed(file, types))]
-    target = generated_files.target_of(file, folder, options.stubs, generated_files.STUB_MODULES)
-    beside = os.path.relpath(file.absolute(), target.absolute().parent)
-    text = stub_modules.written(module, beside, os.path.relpath(file.absolute()))
-    return [
-        (target, generated_files.headed(file, text)),
-        (target.with_suffix(".d.mts"), generated_files.headed(file, types)),
-    ]
+    stubs = list(source.stubs)
+    if source.is_wanted:
+        if options.stubs is None or module["language"] != "python":
+            yield generated_files.target_of(file, folder, options.out), generated_files.headed(file, types)
+        else:
+            stubs.append(generated_files.target_of(file, folder, options.stubs, generated_files.STUB_MODULES))
+    for stub in {target.absolute(): target for target in stubs}.values():
+        beside = os.path.relpath(file.absolute(), stub.absolute().parent)
+        text = stub_modules.written(module, beside, os.path.relpath(file.absolute()))
+        yield stub, generated_files.headed(file, text)
+        yield stub.with_suffix(".d.mts"), generated_files.headed(file, types)
 
 
 def _carried(source: _Source, module: Module, options: Options) -> Iterator[tuple[Path, str]]:

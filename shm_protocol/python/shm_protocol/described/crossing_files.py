@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from . import stub_modules
 from .carried import ENDING
-from .generated_files import DECLARATIONS, STUBS, TYPESCRIPT, is_generated
+from .generated_files import DECLARATIONS, STUB_MODULES, STUBS, TYPESCRIPT, is_generated
 
 _NOT_OF_THE_PROJECT: Final = frozenset(("node_modules", "__pycache__", "dist", "build", "venv", "site-packages"))
 _IMPORTERS: Final = (*TYPESCRIPT, ".tsx", ".js", ".mjs", ".cjs", ".jsx")
@@ -45,14 +47,56 @@ def crossing(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def stubbed(folder: Path) -> dict[Path, Path]:
+    """The modules of stubs in the folder and where its package.json say that modules are, and of which Python file each
+    is. Raises OSError.
+    """
+    files = list(_files(folder))
+    for file in list(files):
+        if file.name == "package.json":
+            files += (one for place in _imported_folders(file) if place.is_dir() for one in _files(place))
+    found = ((file, _stubbed_by(file)) for file in dict.fromkeys(files) if file.suffix == STUB_MODULES)
+    return {file: source for file, source in found if source is not None and source.is_file()}
+
+
+def _stubbed_by(file: Path) -> Path | None:
+    if not is_generated(file):
+        return None
+    beside = stub_modules.source_in(file.read_text("utf-8", "replace"))
+    return None if beside is None else _within(file.parent, beside)
+
+
+def _imported_folders(package: Path) -> Iterator[Path]:
+    """Those of its subpath imports that are not looked into anyway: of `"#py/*": "./.py/*.mjs"` the folder `.py`."""
+    try:
+        told = json.loads(package.read_bytes())
+    except (ValueError, RecursionError):
+        return
+    for target in _texts_in(told.get("imports") if isinstance(told, dict) else None):
+        place = Path(target.partition("*")[0] + "x").parent
+        if any(_is_not_of_the_project(name) for name in place.parts):
+            yield _within(package.parent, str(place))
+
+
+def _texts_in(told: Any) -> Iterator[str]:
+    """A target, or those under conditions."""
+    if isinstance(told, str):
+        yield told
+    elif isinstance(told, dict | list):
+        for one in told.values() if isinstance(told, dict) else told:
+            yield from _texts_in(one)
+
+
+def _is_not_of_the_project(name: str) -> bool:
+    return name.startswith(".") or name in _NOT_OF_THE_PROJECT
+
+
 def _files(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".")
-            and name not in _NOT_OF_THE_PROJECT
-            and not Path(parent, name, "pyvenv.cfg").exists()
+            if not _is_not_of_the_project(name) and not Path(parent, name, "pyvenv.cfg").exists()
         )
         # A pipe would have its reader wait for ever.
         yield from (path for name in sorted(names) if (path := Path(parent, name)).is_file())

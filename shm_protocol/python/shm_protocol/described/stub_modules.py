@@ -8,6 +8,7 @@ from typing import Final
 from .description import Module
 
 PACKAGE: Final = "@shm-polyglot/protocol/stubs"
+_CALL: Final = "generatedStubs(import.meta.url, "
 
 
 def written(module: Module, beside: str, from_folder: str) -> str:
@@ -19,12 +20,22 @@ def written(module: Module, beside: str, from_folder: str) -> str:
     places = ", ".join(json.dumps(place) for place in (beside, from_folder))
     lines = [
         f'import {{ generatedStubs }} from "{PACKAGE}";\n\n',
-        f"const stubs = generatedStubs(import.meta.url, {places}, {json.dumps(described)});\n",
+        f"const stubs = {_CALL}{places}, {json.dumps(described)});\n",
     ]
     names = _exported(module)
     lines += [f"const ${place} = stubs[{json.dumps(name)}];\n" for place, name in enumerate(names)]
     lines.append(f"export {{ {', '.join(f'${place} as {name}' for place, name in enumerate(names))} }};\n")
     return "".join(lines)
+
+
+def source_in(text: str) -> str | None:
+    """The Python file of the module that has this text, from where the module stands; None where it does not tell."""
+    _, _, told = text.partition(_CALL)
+    try:
+        beside, _ = json.JSONDecoder().raw_decode(told)
+    except ValueError:
+        return None
+    return beside if isinstance(beside, str) and "\0" not in beside else None
 
 
 def _exported(module: Module) -> list[str]:
