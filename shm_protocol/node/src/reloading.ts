@@ -102,9 +102,10 @@ function takeFromCache(changed: ReadonlySet<string>): Map<string, NodeJS.Module>
   return taken;
 }
 
+/** When it was changed, as it says and in truth, for a tool may set the first; its size, and which it is. */
 function stateOf(file: string): string | undefined {
   const status = statSync(file, { bigint: true, throwIfNoEntry: false });
-  return status && `${status.mtimeNs} ${status.size} ${status.ino}`;
+  return status && `${status.mtimeNs} ${status.ctimeNs} ${status.size} ${status.ino}`;
 }
 
 function shown(error: unknown): string {

@@ -27,8 +27,8 @@ from .module_members import file_of
 LOOK_EVERY_S: Final = 0.2
 """An editor is done with a file when two looks find the same."""
 
-State = tuple[int, int, int]
-"""Of a file: when it was changed, its size, and which it is."""
+State = tuple[int, int, int, int]
+"""Of a file: when it was changed, as it says and in truth, for a tool may set the first; its size, and which it is."""
 
 
 class Reloading:
@@ -190,7 +190,7 @@ _NOT_WATCHED: Final = tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in 
 def _state_of(file: str) -> State | None:
     with suppress(OSError):
         status = os.stat(file)  # noqa: PTH116  # so often
-        return status.st_mtime_ns, status.st_size, status.st_ino
+        return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
     return None
 
 
