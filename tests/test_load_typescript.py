@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -295,6 +296,15 @@ def test_without_a_compiler_the_names_are_those_that_the_module_says(tmp_path: P
     assert plain.Store().get("k") == "k"
     with pytest.raises(AttributeError, match="npm install --save-dev typescript"):
         _ = plain.LIMIT
+
+
+def test_where_there_is_no_compiler_that_is_not_told_as_the_cause_of_what_else_goes_wrong(tmp_path: Path) -> None:
+    package = tmp_path / "node_modules" / "@shm-polyglot" / "protocol"
+    shutil.copytree(ROOT / "shm_protocol" / "node" / "dist", package / "dist")
+    (tmp_path / "throws.mjs").write_text('throw new RangeError("not today");\n')
+    with pytest.raises(PeerUnavailable, match=r"throws\.mjs: it cannot be loaded: RangeError: not today") as caught:
+        load(tmp_path / "throws.mjs")
+    assert "NoCompiler" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_javascript_in_commonjs_has_the_names_that_it_says_when_it_runs(folder: Path) -> None:

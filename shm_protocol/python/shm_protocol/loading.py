@@ -68,11 +68,13 @@ def described_or_run(path: Path, route: Route) -> Module:
             return found
         if not isinstance(missing, NoCompiler):
             raise
-        child = route.find().child
-        # Whoever listens does not say what its modules have.
-        if child is None:
-            raise
-        return _as_it_runs(path, child)
+        no_compiler = missing
+    # Beyond the handler: what fails from here on has not failed because there is no compiler.
+    child = route.find().child
+    # Whoever listens does not say what its modules have.
+    if child is None:
+        raise no_compiler
+    return _as_it_runs(path, child)
 
 
 def describe_again(path: Path, route: Route) -> Callable[[], Module] | None:

@@ -103,7 +103,7 @@ def _typescript(file: Path, find: Callable[[], Node], options_of: Options) -> tu
         if (found := _installed(name, folders)) is not None:
             return options_of(name, found, is_module), _told(name, found)
     raise CannotRunNode(
-        f"nothing here runs {file}: npm install --save-dev tsx, or Node 22.18 or newer (this is {node.version})"
+        f"nothing here runs TypeScript: npm install --save-dev tsx, or Node 22.18 or newer (this is {node.version})"
     )
 
 
