@@ -86,7 +86,7 @@ const NOTHING_ASKED: Asked = {
 /** The options of a call, each read once: a getter may give something else the next time. @throws TypeError, RangeError */
 export function readCallOptions(options: unknown): Asked {
   if (options === undefined) return NOTHING_ASKED;
-  checkIsObject("options", options);
+  checkOptions(options, Object.keys(NOTHING_ASKED));
   const { timeoutMs, signal, traceparent, idempotent, credit, kwargs, handles, connection } = options as { [Option in keyof Asked]?: unknown };
   if (timeoutMs !== undefined) checkTimeout("timeoutMs", timeoutMs);
   if (signal !== undefined && !isSignal(signal)) throw wrongType("signal", signal, "an AbortSignal");
@@ -118,9 +118,11 @@ export interface AskedToListen {
   readonly files: Readonly<Record<string, string>> | undefined;
 }
 
+const LISTEN_OPTIONS: readonly (keyof AskedToListen)[] = ["path", "transport", "name", "maxMessage", "maxConnections", "log", "expose", "files"];
+
 /** The options of `listen`, each read once. @throws TypeError, RangeError */
 export function readListenOptions(options: unknown): AskedToListen {
-  checkIsObject("options", options);
+  checkOptions(options, LISTEN_OPTIONS);
   const { path, transport, name, maxMessage, maxConnections, log, expose, files } = options as { [Option in keyof AskedToListen]?: unknown };
   if (path !== undefined) checkString("path", path);
   if (name !== undefined) checkName(name);
@@ -143,6 +145,14 @@ function checkTransport(transport: unknown): asserts transport is TransportKind 
   checkString("transport", transport);
   if (!["auto", "shm", "socket"].includes(transport)) {
     throw new RangeError(`transport=${JSON.stringify(transport)}: must be auto, shm or socket`);
+  }
+}
+
+/** A misspelt one would be as if it had not been given. @throws TypeError */
+function checkOptions(options: unknown, known: readonly string[]): asserts options is object {
+  checkIsObject("options", options);
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw new TypeError(`options: ${shown(name)} must be one of ${known.join(", ")}`);
   }
 }
 

@@ -753,6 +753,7 @@ suite("misuse", () => {
     ["kwargs", new Uint8Array(2), /TypeError: kwargs=.*: must be a plain object/],
     ["kwargs", new (class Options { a = 1; })(), /TypeError: kwargs=Options \{ a: 1 \}: must be a plain object/],
     ["kwargs", { get a() { throw new RangeError("looked at"); } }, /RangeError: looked at/],
+    ["timeout", 5, /TypeError: options: "timeout" must be one of timeoutMs, signal, traceparent, idempotent, credit, kwargs, handles, connection/],
     ["connection", "first", /TypeError: connection: must be one of this bridge's/],
   ];
   for (const [name, value, expected] of wrong) {
@@ -816,6 +817,7 @@ suite("misuse", () => {
       [{ maxConnections: 1e9 }, /RangeError: maxConnections=1000000000: must be/],
       [{ log: console.log }, /TypeError: log=.*: must be an object with info, warn and error/],
       [{ log: { info: () => undefined } }, /TypeError: log=/],
+      [{ expos: {} }, /TypeError: options: "expos" must be one of path, transport, name, maxMessage, maxConnections, log, expose, files/],
       [{ expose: 5 }, /TypeError: expose=5: must be an object/],
     ];
     for (const [options, expected] of cases) await assert.rejects(withBridge(options, () => Promise.resolve()), expected);
