@@ -7,7 +7,7 @@ WORKERS := $(shell expr $(CORES) + 1)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up dist bench bench-quick bench-setup test lint lint-python lint-typescript test-c test-node test-python test-newest test-dist test-examples test-compose docs model chaos fuzz soak audit clean FORCE
+.PHONY: help setup up dist dist-quick bench bench-quick bench-setup test lint lint-python lint-typescript test-c test-node test-python test-newest test-dist test-examples test-compose docs model chaos fuzz soak audit clean FORCE
 
 venv := .venv
 python := $(venv)/bin/python
@@ -35,6 +35,7 @@ help:
 	@echo 'make up            set everything up, run both sides in the foreground; Ctrl-C ends both'
 	@echo 'make test          set everything up, run every test and check'
 	@echo 'make dist          what would be published, into dist/: wheels, source distribution, npm package; checked'
+	@echo 'make dist-quick    of the wheels only the one for this Python and machine: to install here, or to try things'
 	@echo 'make bench-quick   measure the main round trips, in under three minutes'
 	@echo 'make bench         measure everything: calls, HTTP, cold start, memory'
 	@echo 'make bench-setup   install what the bench compares with, as far as it can be had'
@@ -64,6 +65,9 @@ up: setup
 
 dist: setup $(release_packages) $(release_tools)
 	@exec $(python) -m release
+
+dist-quick: setup $(release_packages) $(release_tools)
+	@exec $(python) -m release --quick
 
 bench: setup $(dev_packages)
 	@exec $(python) -m bench

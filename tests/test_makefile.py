@@ -187,6 +187,12 @@ def test_a_missing_tool_stops_setup_before_its_first_step(tree: Tree) -> None:
     assert "no-such-compiler" in output
 
 
+def test_a_release_for_this_machine_alone_is_made_with_what_a_whole_one_is(built: Tree) -> None:
+    whole, quick = (built.make("--dry-run", target)[2].splitlines() for target in ("dist", "dist-quick"))
+    assert len(whole) > 1
+    assert quick == [*whole[:-1], f"{whole[-1]} --quick"]
+
+
 def test_make_alone_lists_the_targets(tree: Tree) -> None:
     code, calls, output = tree.make("--jobs=1", "help")
     assert tree.make("--jobs=1") == (code, calls, output)
