@@ -2,12 +2,17 @@
 #include "descriptors.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 /* SCM_MAX_FD: the kernel sends no more at once. There is room for all, so that each can be closed. */
 #define MOST_AT_ONCE 253
+
+/* Other threads take and close descriptors meanwhile. */
+#define MOST_TRIES 8
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are little-endian on the wire");
 
@@ -68,7 +73,18 @@ static unsigned take_descriptors(struct msghdr *message, int *fds)
     return count;
 }
 
-int shm_descriptor_receive(int socket_fd, uint64_t *number, int *fd)
+/* Whether this process can have one more descriptor. Where the limit is 0, the kernel calls it an invalid argument. */
+static bool has_spare(int like)
+{
+    const int spare = fcntl(like, F_DUPFD_CLOEXEC, 0);
+    if (spare >= 0)
+        close(spare);
+    return spare >= 0 || (errno != EMFILE && errno != EINVAL);
+}
+
+/* Look at the next message and have its descriptors, and leave it where it is: what the kernel cannot give for want of
+ * descriptors it would drop for good. The bytes that have come, or -1; count: of the descriptors. */
+static ssize_t look(int socket_fd, uint64_t *number, int *fds, unsigned *count, int *flags)
 {
     union {
         struct cmsghdr header;
@@ -82,19 +98,53 @@ int shm_descriptor_receive(int socket_fd, uint64_t *number, int *fd)
     message.msg_controllen = sizeof control.bytes;
     ssize_t received;
     do
-        received = recvmsg(socket_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        received = recvmsg(socket_fd, &message, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     while (received < 0 && errno == EINTR);
-    if (received < 0)
-        return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : errno == ECONNRESET ? -EPIPE : -errno;
-    int fds[MOST_AT_ONCE];
-    const unsigned count = take_descriptors(&message, fds);
-    if (received == (ssize_t)sizeof *number && count == 1 && (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) == 0) {
-        *fd = fds[0];
-        return 1;
+    *count = received < 0 ? 0 : take_descriptors(&message, fds);
+    *flags = message.msg_flags;
+    return received;
+}
+
+/* Take away what has been looked at. Whether it had descriptors, which there is no room for here: where it has none, a look
+ * finds those of the message behind it. */
+static bool skip(int socket_fd)
+{
+    uint64_t number;
+    struct iovec part = {.iov_base = &number, .iov_len = sizeof number};
+    struct msghdr message = {0};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    ssize_t received;
+    do
+        received = recvmsg(socket_fd, &message, MSG_DONTWAIT);
+    while (received < 0 && errno == EINTR);
+    return received == (ssize_t)sizeof number && (message.msg_flags & MSG_CTRUNC) != 0;
+}
+
+int shm_descriptor_receive(int socket_fd, uint64_t *number, int *fd)
+{
+    for (unsigned tries = 0; tries < MOST_TRIES; tries++) {
+        int fds[MOST_AT_ONCE], flags;
+        unsigned count;
+        const ssize_t received = look(socket_fd, number, fds, &count, &flags);
+        if (received < 0)
+            return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : errno == ECONNRESET ? -EPIPE : -errno;
+        const bool is_whole = received == (ssize_t)sizeof *number;
+        if (is_whole && count == 0 && (flags & MSG_CTRUNC) != 0) {
+            /* Something has come of which this process is given nothing. */
+            if (!has_spare(socket_fd))
+                return -EMFILE;
+            /* There is room by now. */
+            continue;
+        }
+        const bool had_some = skip(socket_fd);
+        if (is_whole && had_some && count == 1 && (flags & (MSG_CTRUNC | MSG_TRUNC)) == 0) {
+            *fd = fds[0];
+            return 1;
+        }
+        for (unsigned index = 0; index < count; index++)
+            close(fds[index]);
+        return received > 0 || count > 0 ? -EPROTO : -EPIPE;
     }
-    for (unsigned index = 0; index < count; index++)
-        close(fds[index]);
-    if (received > 0)
-        return -EPROTO;
-    return count == 0 ? -EPIPE : -EPROTO;
+    return -EACCES;
 }

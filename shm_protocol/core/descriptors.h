@@ -14,7 +14,9 @@
 int shm_descriptor_send(int socket_fd, uint64_t number, int fd);
 
 /* Receive one, which is the caller's then, and closed on exec. 1; 0: none has come; -EPIPE: none will come any more;
- * -EPROTO: the peer has sent another number of descriptors, or of bytes. Of what it sent then nothing stays open. */
+ * -EPROTO: the peer has sent another number of descriptors, or of bytes. Of what it sent then nothing stays open.
+ * -EMFILE: this process can have no more descriptors; -EACCES: something here forbids this one. What has come is left
+ * where it is then, and can be received later. */
 int shm_descriptor_receive(int socket_fd, uint64_t *number, int *fd);
 
 #endif

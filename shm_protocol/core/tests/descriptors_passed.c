@@ -1,6 +1,7 @@
 /* Descriptors over a socket: one with each number, and whatever else comes is refused and leaves nothing open. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -136,11 +137,79 @@ static void the_end_is_told_and_a_full_socket_never_blocks(void)
     CHECK_EQUAL(shm_descriptor_receive(-1, &number, &fd), -EBADF);
 }
 
+static void a_number_without_a_descriptor_is_not_given_that_of_the_next(void)
+{
+    begin();
+    send_any(8, 0);
+    send_any(8, 1);
+    CHECK_EQUAL(receive(), -EPROTO);
+    CHECK_EQUAL(receive(), 1);
+    CHECK_EQUAL(receive(), 0);
+    end();
+}
+
+/* Nothing whose number would be `at_most` or above can be opened. */
+static void limit_descriptors(rlim_t at_most)
+{
+    struct rlimit limit;
+    CHECK_EQUAL(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = at_most;
+    CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static void what_a_process_has_no_descriptor_for_stays_until_it_has_one(void)
+{
+    struct rlimit before;
+    uint64_t number = 0;
+    int fd;
+    CHECK_EQUAL(getrlimit(RLIMIT_NOFILE, &before), 0);
+    begin();
+    CHECK_EQUAL(shm_descriptor_send(ends[0], 1, 0), 0);
+    CHECK_EQUAL(shm_descriptor_send(ends[0], 2, 0), 0);
+    const rlim_t too_few[] = {(rlim_t)lowest, 1, 0};
+    for (size_t index = 0; index < sizeof too_few / sizeof *too_few; index++) {
+        limit_descriptors(too_few[index]);
+        CHECK_EQUAL(receive(), -EMFILE);
+        CHECK_EQUAL(receive(), -EMFILE);
+    }
+    limit_descriptors((rlim_t)lowest + 1);
+    CHECK_EQUAL(shm_descriptor_receive(ends[1], &number, &fd), 1);
+    CHECK_EQUAL(number, 1);
+    CHECK_EQUAL(receive(), -EMFILE);
+    limit_descriptors(before.rlim_cur);
+    close(fd);
+    CHECK_EQUAL(shm_descriptor_receive(ends[1], &number, &fd), 1);
+    CHECK_EQUAL(number, 2);
+    close(fd);
+    CHECK_EQUAL(receive(), 0);
+    end();
+}
+
+static void a_process_without_descriptors_still_tells_what_is_wrong_and_the_end(void)
+{
+    struct rlimit before;
+    CHECK_EQUAL(getrlimit(RLIMIT_NOFILE, &before), 0);
+    begin();
+    limit_descriptors((rlim_t)lowest);
+    send_any(8, 0);
+    CHECK_EQUAL(receive(), -EPROTO);
+    send_any(7, 1);
+    CHECK_EQUAL(receive(), -EPROTO);
+    CHECK_EQUAL(receive(), 0);
+    shutdown(ends[0], SHUT_WR);
+    CHECK_EQUAL(receive(), -EPIPE);
+    limit_descriptors(before.rlim_cur);
+    end();
+}
+
 int main(void)
 {
     RUN(each_arrives_with_its_number_and_is_closed_on_exec);
     RUN(another_number_of_descriptors_or_bytes_is_refused_and_closed);
     RUN(bytes_behind_a_number_are_refused);
+    RUN(a_number_without_a_descriptor_is_not_given_that_of_the_next);
+    RUN(what_a_process_has_no_descriptor_for_stays_until_it_has_one);
+    RUN(a_process_without_descriptors_still_tells_what_is_wrong_and_the_end);
     RUN(the_end_is_told_and_a_full_socket_never_blocks);
     return 0;
 }
