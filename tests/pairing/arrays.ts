@@ -26,6 +26,7 @@ export function arraysOf(bridge: () => Bridge): Record<string, (...args: never[]
     write: (index: number, at: number, value: number) => { elements(index)[at] = value; },
     sum: (index: number) => { let sum = 0; for (const element of elements(index)) sum += Number(element); return sum; },
     give: (index: number) => kept[index],
+    *eachKept(index: number) { yield* ["first", kept[index], "last"]; },
     letGo: (index: number) => { dispose(kept[index] as Kept); return elements(index).length; },
     *each(values: Kept[]) { yield* values; },
     forget: () => { kept.length = 0; },

@@ -174,6 +174,11 @@ def give_kept(index: int) -> Any:
     return kept[index]
 
 
+def each_kept() -> Iterator[Any]:
+    """All of them, one after the other."""
+    yield from kept
+
+
 def forget() -> None:
     """Let go of all."""
     kept.clear()
@@ -188,6 +193,7 @@ EXPOSED = (
     count_then_fail,
     describe,
     down,
+    each_kept,
     echo,
     fail,
     items_until_cancelled,

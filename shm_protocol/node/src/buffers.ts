@@ -14,6 +14,7 @@ import { runOutside } from "./current_call";
 import { ProtocolError } from "./errors";
 import type { Loan, Pool } from "./pool";
 import { loanOf, markBorrowed } from "./shared_arrays";
+import { ofReceiver } from "./transports/shortages";
 import type { Lender } from "./values";
 
 /** Memory of one side's that the other may know, one connection (PROTOCOL.md section 11): each takes a descriptor. */
@@ -29,12 +30,14 @@ const PAGE_TABLE_SHARE = 512;
 /** Newer engines end the process where their count of memory would be taken below zero, which views that go together may do. */
 const MAY_COUNT_LESS = Number.parseInt(process.versions.node, 10) < 24;
 
-/** How the peer is told. */
+/** How the peer, and whoever receives, is told. */
 interface Notices {
   /** This side has done with buffers: for each the number of the memory that it lies in. */
   returned(numbers: number[]): void;
   /** This side hands nothing over in memory of these numbers any more. */
   withdrawn(numbers: number[]): void;
+  /** Why a buffer of the message that is being received cannot be had, for want of something of this process's. */
+  withheld(why: string): void;
 }
 
 interface Lent {
@@ -70,6 +73,8 @@ export class Buffers implements Lender {
   /** By the message that is being encoded. */
   private placed: number[] = [];
   private readonly theirs = new Map<number, PeerMemory>();
+  /** Theirs, before there was a descriptor to receive them with. */
+  private readonly withdrawnEarly = new Set<number>();
   private toReturn: number[] = [];
   private hasEnded = false;
 
@@ -169,16 +174,23 @@ export class Buffers implements Lender {
 
   // ---- what it borrows
 
-  borrow(number: number, offset: number, size: number): ArrayBuffer {
-    if (!this.theirs.has(number)) this.receiveDescriptors();
+  borrow(number: number, offset: number, size: number): ArrayBuffer | undefined {
+    const lacking = this.theirs.has(number) ? 0 : this.receiveDescriptors();
     const memory = this.theirs.get(number);
+    if (memory === undefined && lacking < 0) {
+      this.withhold(number, size, lacking);
+      return undefined;
+    }
     if (memory === undefined) throw new ProtocolError(`a buffer in memory ${number}, whose descriptor has not come`);
     if (size < 1 || offset % ALIGN !== 0 || offset + size > memory.size) {
       throw new ProtocolError(`a buffer of ${size} bytes at ${offset} in memory of ${memory.size}`);
     }
     const counted = memory.mapped > 0 && MAY_COUNT_LESS ? Math.ceil(size / PAGE_TABLE_SHARE) : size;
     const buffer = this.binding.mapPart(memory.fd, offset, size, counted);
-    if (typeof buffer === "number") throw new ProtocolError(`memory ${number} cannot be mapped: ${errnoName(buffer)}`);
+    if (typeof buffer === "number") {
+      this.withhold(number, size, buffer);
+      return undefined;
+    }
     this.borrowed++;
     memory.mapped++;
     const token = { buffers: this, number };
@@ -191,28 +203,54 @@ export class Buffers implements Lender {
     return buffer;
   }
 
+  /** It cannot be had for want of something of this process's, and is returned. */
+  private withhold(number: number, size: number, rc: number): void {
+    const reason = ofReceiver(rc);
+    if (reason === undefined) throw new ProtocolError(`memory ${number} cannot be mapped: ${errnoName(rc)}`);
+    this.notices.withheld(`a buffer of ${size} bytes cannot be received: ${reason}`);
+    this.queueReturned(number);
+  }
+
   /** The peer uses that memory no more. Views of it stay as they are. @throws ProtocolError */
   onWithdrawn(numbers: readonly number[]): void {
     for (const number of numbers) {
       // It may be one whose descriptor nobody has asked for yet.
-      if (!this.theirs.has(number)) this.receiveDescriptors();
+      const lacking = this.theirs.has(number) ? 0 : this.receiveDescriptors();
       const memory = this.theirs.get(number);
+      if (memory === undefined && lacking < 0) {
+        this.withdrawEarly(number);
+        continue;
+      }
       if (memory === undefined) throw new ProtocolError(`memory ${number} is withdrawn that was never sent`);
       this.theirs.delete(number);
       this.binding.closeDescriptor(memory.fd);
     }
   }
 
-  private receiveDescriptors(): void {
-    if (this.socket < 0) return;
+  /** Its descriptor comes when there is room for it, and is closed then. */
+  private withdrawEarly(number: number): void {
+    if (this.withdrawnEarly.has(number) || this.withdrawnEarly.size >= MOST_RECEIVED) {
+      throw new ProtocolError(`memory ${number} is withdrawn a second time, or as one of more than ${MOST_RECEIVED}`);
+    }
+    this.withdrawnEarly.add(number);
+  }
+
+  /** All that have come. A negative errno where one stays there for want of something of this process's. */
+  private receiveDescriptors(): number {
+    if (this.socket < 0) return 0;
     for (;;) {
       const rc = this.binding.receiveDescriptor(this.socket, received);
-      if (rc === 0 || rc === -constants.errno.EPIPE) return;
+      if (rc === 0 || rc === -constants.errno.EPIPE) return 0;
+      if (ofReceiver(rc) !== undefined) return rc;
       if (rc === -constants.errno.EPROTO) {
         throw new ProtocolError("the peer has sent something else than a number and one descriptor of memory whose size is sealed");
       }
       if (rc < 0) throw new ProtocolError(`a descriptor cannot be received: ${errnoName(rc)}`);
       const [number, fd, size] = received as unknown as [number, number, number];
+      if (this.withdrawnEarly.delete(number)) {
+        this.binding.closeDescriptor(fd);
+        continue;
+      }
       if (this.theirs.has(number) || this.theirs.size >= MOST_RECEIVED) {
         this.binding.closeDescriptor(fd);
         throw new ProtocolError(`memory ${number} is sent a second time, or as one of more than ${MOST_RECEIVED}`);
@@ -226,6 +264,10 @@ export class Buffers implements Lender {
     if (this.hasEnded) return;
     const memory = this.theirs.get(number);
     if (memory !== undefined) memory.mapped--;
+    this.queueReturned(number);
+  }
+
+  private queueReturned(number: number): void {
     this.toReturn.push(number);
     // Many are collected at once; and a collector's callback is no place to send from.
     if (this.toReturn.length === 1) runOutside(() => setImmediate(this.sendReturned));

@@ -122,6 +122,7 @@ export class Connection implements Watched, Output, TransportHandler {
     const buffers = new Buffers(bufferBytes, channel.binding, pool, {
       returned: (numbers) => { this.session.sendReturned(numbers); },
       withdrawn: (numbers) => { this.session.sendWithdrawn(numbers); },
+      withheld: (why) => { this.session.withhold(why); },
     });
     this.session.lendBy(buffers);
     return buffers;

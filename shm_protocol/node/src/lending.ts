@@ -67,7 +67,7 @@ export class Lending implements Holding, Borrowing {
   private arrivals: Remote[] = [];
   /** Something that came back by it has been released here. */
   private isStale = false;
-  /** Why a table that came by it cannot be given to the program. */
+  /** Why a table or buffer that came by it cannot be given to the program. */
   private unreadable: string | undefined;
 
   constructor(
@@ -201,14 +201,19 @@ export class Lending implements Holding, Borrowing {
     }
   };
 
-  /** Whether the message that is being received has references, or a table that cannot be read. */
+  /** A buffer of the message cannot be had, and why: its call fails. */
+  withhold(why: string): void {
+    this.unreadable = why;
+  }
+
+  /** Whether the message that is being received has references, or a table or buffer that cannot be had. */
   get hasArrived(): boolean {
     return this.arrivals.length > 0 || this.isStale || this.unreadable !== undefined;
   }
 
   /**
    * What came by the message that is being received. `isStale`: something is missing in it, which has been released here; `unreadable`:
-   * a table, and why.
+   * a table or buffer, and why.
    */
   takeArrived(): { remotes: readonly Remote[]; isStale: boolean; unreadable: string | undefined } {
     const arrived = { remotes: this.arrivals, isStale: this.isStale, unreadable: this.unreadable };

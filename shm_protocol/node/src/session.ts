@@ -179,6 +179,11 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
     this.decoder.lender = buffers;
   }
 
+  /** A buffer of the message that is being received cannot be had. */
+  withhold(why: string): void {
+    this.lending.withhold(why);
+  }
+
   /**
    * An encoder for a message with values of a user's, whose large buffers are lent; but not those of what a getter among them
    * calls meanwhile, or what is lent for the one would be taken back for the other.

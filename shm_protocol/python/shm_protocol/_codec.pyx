@@ -31,6 +31,7 @@ from shm_protocol.values.wire import (
     UNSUITABLE_KEY,
     Ext,
     HasReferences,
+    Missing,
     Undecodable,
     Unsendable,
 )
@@ -701,7 +702,10 @@ cdef object _read_ext(Reader *reader, uint64_t length):
     ):
         raise HasReferences
     data = PyByteArray_FromStringAndSize(<const char *>taken + 1, length)
-    return unpack_ext(<signed char>taken[0], data, None if reader.lender == NULL else <object>reader.lender)
+    value = unpack_ext(<signed char>taken[0], data, None if reader.lender == NULL else <object>reader.lender)
+    if reader.is_plain and type(value) is Missing:
+        raise HasReferences
+    return value
 
 
 cdef object _read_bytes(Reader *reader, uint32_t length):

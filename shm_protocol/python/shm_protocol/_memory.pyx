@@ -132,34 +132,51 @@ cdef class Loan:
 
 
 cdef class PeerMemory:
-    """All of a peer's memory, by the descriptor that it has sent, which is closed here. It can only be read.
-
-    Raises ProtocolError where it is none whose size is sealed, OSError where it cannot be mapped.
+    """All of a peer's memory, by the descriptor that it has sent, which is closed here. It can only be read, once it is
+    mapped. Raises ProtocolError where it is none whose size is sealed.
     """
 
     cdef uint8_t *at
+    cdef int fd
     cdef readonly size_t size
 
     def __cinit__(self, int fd):
         cdef uint64_t bytes = 0
         self.at = NULL
+        self.fd = fd
         cdef int rc = shm_memory_check(fd, &bytes)
-        if rc == 0:
-            rc = shm_memory_map(fd, 0, bytes, SHM_MEMORY_READ, &self.at)
-        close_descriptor(fd)
         if rc == -EPROTO:
             raise ProtocolError("the peer has sent a descriptor of something else than memory whose size is sealed")
         if rc < 0:
             raise _failed(rc)
         self.size = bytes
+        # At once, so that the descriptor is free again. Who uses it is told where that cannot be.
+        self._map()
 
     def __dealloc__(self):
         if self.at != NULL:
             shm_memory_unmap(self.at, self.size)
+        if self.fd >= 0:
+            close_descriptor(self.fd)
+
+    cdef int _map(self) noexcept:
+        if self.at != NULL:
+            return 0
+        cdef int rc = shm_memory_map(self.fd, 0, self.size, SHM_MEMORY_READ, &self.at)
+        if rc == 0:
+            close_descriptor(self.fd)
+            self.fd = -1
+        return rc
+
+    def map(self):
+        """Have it mapped where it could not be until now. Raises OSError where it cannot be, now or at all."""
+        cdef int rc = self._map()
+        if rc < 0:
+            raise _failed(rc)
 
     def copy(self, size_t offset, size_t size):
-        """Bytes of it. Raises ValueError past its end."""
-        if size > self.size or offset > self.size - size:
+        """Bytes of it. Raises ValueError past its end, or where it is not mapped."""
+        if self.at == NULL or size > self.size or offset > self.size - size:
             raise ValueError(f"bytes {offset} to {offset + size} of {self.size}")
         copied = PyBytes_FromStringAndSize(NULL, size)
         _copy(<uint8_t *>PyBytes_AS_STRING(copied), self.at + offset, size)
@@ -168,7 +185,7 @@ cdef class PeerMemory:
 
 cdef class View:
     """A part of a PeerMemory: a buffer that can only be read. When nobody holds it any more, `give_back(number)` is called,
-    in whatever thread that is. Raises ValueError past the end of the memory.
+    in whatever thread that is. Raises ValueError past the end of the memory, or where that is not mapped.
     """
 
     cdef PeerMemory memory
@@ -178,7 +195,7 @@ cdef class View:
     cdef object number
 
     def __cinit__(self, PeerMemory memory not None, size_t offset, size_t size, give_back, number):
-        if size > memory.size or offset > memory.size - size:
+        if memory.at == NULL or size > memory.size or offset > memory.size - size:
             raise ValueError(f"bytes {offset} to {offset + size} of {memory.size}")
         self.memory = memory
         self.offset = offset
@@ -209,7 +226,7 @@ def send_descriptor(int socket_fd, Memory memory not None):
 def receive_descriptor(int socket_fd):
     """The number of a peer's memory and its descriptor, which is the caller's to close. None: none has come.
 
-    Raises ProtocolError for what is no such message, OSError (BrokenPipeError at the end).
+    Raises ProtocolError for what is no such message, OSError (BrokenPipeError at the end; EMFILE: it is left there).
     """
     cdef uint64_t number = 0
     cdef int fd = -1

@@ -6,7 +6,6 @@ it has done with each, and only then is that memory written to again.
 
 from __future__ import annotations
 
-import errno
 import struct
 import sys
 from collections import deque
@@ -16,8 +15,9 @@ from . import frames
 from ._memory import ALIGN, Loan, PeerMemory, View
 from .errors import ProtocolError
 from .pool import Pool
+from .transports import shortages
 from .transports.descriptors import Descriptors
-from .values.wire import Scattered, Undecodable
+from .values.wire import Scattered, Undecodable, Unreadable
 
 MAX_KNOWN: Final = 256
 """Memory of one side's that the other may know, one connection (PROTOCOL.md section 11): each takes a descriptor."""
@@ -28,8 +28,6 @@ MAX_BUFFER: Final = 2**32 - 1
 _MAX_RECEIVED: Final = 4 * MAX_KNOWN
 """Descriptors may be here before the message that withdraws others has been read."""
 
-_NO_MEMORY: Final = (errno.ENOMEM, errno.EAGAIN)
-"""What mmap says where a process may have no more address space, or lock no more."""
 _PLACE: Final = struct.Struct("<QQQ")
 """Where a buffer lies: number of the memory, offset in it, bytes."""
 
@@ -60,6 +58,7 @@ class Buffers:
         self._known: Final[set[int]] = set()  # to the peer, of ours
         self._placed: Final[list[int]] = []  # by the message that is being encoded, or was last
         self._theirs: Final[dict[int, PeerMemory]] = {}
+        self._withdrawn_early: Final[set[int]] = set()  # theirs, before there was a descriptor to receive them with
         self._has_ended = False
         pool.watch(self)
 
@@ -157,46 +156,82 @@ class Buffers:
     # What it borrows.
 
     def take_bytes(self, number: int, offset: int, size: int) -> bytes:
-        """A copy of what the peer has lent, which is returned at once. Raises Undecodable and ProtocolError."""
-        memory = self._memory_of(number, offset, size)
-        copied = memory.copy(offset, size)
+        """A copy of what the peer has lent, which is returned at once. Raises Undecodable, Unreadable and
+        ProtocolError.
+        """
+        try:
+            copied = self._memory_of(number, offset, size).copy(offset, size)
+        except (OSError, MemoryError) as error:
+            raise self._withheld(number, size, error) from None
         self._give_back(number)
         return copied
 
     def take_view(self, number: int, offset: int, size: int) -> View:
-        """What the peer has lent, returned when nobody holds it any more. Raises Undecodable and ProtocolError."""
-        return View(self._memory_of(number, offset, size), offset, size, self._give_back, number)
+        """What the peer has lent, returned when nobody holds it any more. Raises Undecodable, Unreadable and
+        ProtocolError.
+        """
+        try:
+            return View(self._memory_of(number, offset, size), offset, size, self._give_back, number)
+        except OSError as error:
+            raise self._withheld(number, size, error) from None
+
+    def _withheld(self, number: int, size: int, error: Exception) -> Exception:
+        reason = shortages.of_receiver(error)
+        if reason is None:
+            return ProtocolError(f"memory {number} cannot be mapped: {error}")
+        self._give_back(number)
+        return Unreadable(f"a buffer of {size} bytes cannot be received: {reason}")
 
     def on_withdrawn(self, numbers: list[int]) -> None:
         """The peer uses that memory no more. Views of it stay as they are. Raises ProtocolError."""
         for number in numbers:
             # It may be one whose descriptor nobody has asked for yet.
-            if number not in self._theirs:
-                self._receive_descriptors()
-            if self._theirs.pop(number, None) is None:
+            try:
+                memory = self._received(number)
+            except OSError:
+                self._withdraw_early(number)
+                continue
+            if memory is None:
                 raise ProtocolError(f"memory {number} is withdrawn that was never sent")
+            del self._theirs[number]
+
+    def _withdraw_early(self, number: int) -> None:
+        # Its descriptor comes when there is room for it, and is closed then.
+        if number in self._withdrawn_early or len(self._withdrawn_early) >= _MAX_RECEIVED:
+            raise ProtocolError(f"memory {number} is withdrawn a second time, or as one of more than {_MAX_RECEIVED}")
+        self._withdrawn_early.add(number)
 
     def _memory_of(self, number: int, offset: int, size: int) -> PeerMemory:
-        if number not in self._theirs:
-            self._receive_descriptors()
-        memory = self._theirs.get(number)
+        memory = self._received(number)
         if memory is None:
             raise Undecodable(f"a buffer in memory {number}, whose descriptor has not come")
         if size < 1 or offset % ALIGN or offset + size > memory.size:
             raise Undecodable(f"a buffer of {size} bytes at {offset} in memory of {memory.size}")
+        memory.map()
         self.borrowed += 1
         return memory
+
+    def _received(self, number: int) -> PeerMemory | None:
+        """That memory of the peer's. None: nothing of it has come. Raises ProtocolError, and OSError where its
+        descriptor may have come, but cannot be received now.
+        """
+        if number not in self._theirs:
+            try:
+                self._receive_descriptors()
+            except OSError:
+                # That may have been another's, behind it.
+                if number not in self._theirs:
+                    raise
+        return self._theirs.get(number)
 
     def _receive_descriptors(self) -> None:
         while (received := self._descriptors.receive()) is not None:
             number, fd = received
-            try:
-                # Closes it, whatever it is.
-                memory = PeerMemory(fd)
-            except OSError as error:
-                if error.errno in _NO_MEMORY:
-                    raise MemoryError(f"memory {number} cannot be mapped: {error.strerror}") from error
-                raise ProtocolError(f"memory {number} cannot be mapped: {error}") from error
+            # It has the descriptor closed.
+            memory = PeerMemory(fd)
+            if number in self._withdrawn_early:
+                self._withdrawn_early.discard(number)
+                continue
             if number in self._theirs or len(self._theirs) >= _MAX_RECEIVED:
                 raise ProtocolError(f"memory {number} is sent a second time, or as one of more than {_MAX_RECEIVED}")
             self._theirs[number] = memory

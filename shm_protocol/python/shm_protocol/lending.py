@@ -29,8 +29,8 @@ from .references import (
 )
 from .values import FUNCTION, MAX_NAME_BYTES, OBJECT, RETURNED, Reference
 from .values.ext_types import is_ndarray
-from .values.tables import TableBytes, Unreadable, is_table
-from .values.wire import PLAIN, Unsendable, is_one_of
+from .values.tables import TableBytes, is_table
+from .values.wire import PLAIN, Missing, Unreadable, Unsendable, is_one_of
 
 TELLS_REFERENCES: Final = b""
 """In the queue of a session's replies: what the tables have to tell by then."""
@@ -202,7 +202,7 @@ class Lending:
     def put_in(self, frame: Any) -> None:
         """Put what the references of a message stand for in their places, and its tables. Raises ProtocolError.
 
-        unreadable: why one of the tables cannot be given to the program.
+        unreadable: why one of the tables, or something else, cannot be given to the program.
         """
         self._arrived = []
         self._has_stale = False
@@ -216,6 +216,9 @@ class Lending:
                     container[key] = self._meant_by(value)
                 elif type(value) is TableBytes:
                     container[key] = self._table_of(value)
+                elif type(value) is Missing:
+                    container[key] = None
+                    self.unreadable = value.why
                 elif type(value) is list or type(value) is dict:
                     pending.append(value)
 

@@ -409,6 +409,7 @@ class Session:
         kind, call_id = (*frame, None, None)[:2]
         is_answer = type(call_id) is int and (kind == frames.RESPONSE or kind == frames.ITEM)
         call = self.pending.get(call_id) if is_answer else None
+        queued = len(self.queue)
         self.receive_frame(frame, len(message))
         arrived, has_stale = lending.arrived()
         unreadable = lending.unreadable
@@ -418,8 +419,9 @@ class Session:
             if arrived:
                 raise ProtocolError(f"a notification of {frame[1]} with a function or an object")
             # Nobody is told of it, as of any notification that cannot be delivered.
-            if (has_stale or unreadable is not None) and self.queue:
+            if (has_stale or unreadable is not None) and len(self.queue) > queued:
                 self.queue[-1].cancelled = True
+                self.dropped_notifications += 1
         elif call is not None and (kind == frames.ITEM or call.error is None):
             lending.keep(arrived)
             if has_stale:

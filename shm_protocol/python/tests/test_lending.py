@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from shm_protocol import Callback, EncodeError, Handle, ProtocolError, Released, UnknownMethod, frames, values
 from shm_protocol.calls import PendingCall, ServedCall
 from shm_protocol.lending import Lending
-from shm_protocol.session import Session
+from shm_protocol.session import MAX_OUTSTANDING, Session
 from shm_protocol.values import FUNCTION, OBJECT, RETURNED, Reference
+from shm_protocol.values.wire import EXT_ARRAY, TABLE
 
 
 class Caller:
@@ -276,3 +278,41 @@ def test_references_in_errors_and_in_what_nobody_gets_leave_nothing(ends: Ends) 
     assert call.done
     assert ends.owner.lending.held == {}
     assert isinstance(ends.owner.lending, Lending)
+
+
+UNREADABLE_TABLE = b"\xc7\x08" + bytes([EXT_ARRAY, TABLE, 1, 0, 0, 0, 0, 0, 0])
+"""It has not even its end."""
+
+
+def test_a_notification_with_a_table_that_cannot_be_read_is_dropped_and_takes_no_call_with_it() -> None:
+    caller, server = Session(2**26), Session(2**26)
+    notification = b"\x93\x02\xa3m.f\x91" + UNREADABLE_TABLE
+    server.receive(notification)
+    assert server.take() is None
+    for _ in range(MAX_OUTSTANDING):
+        call_id, message = caller.start("m.f", (), None)
+        caller.track(call_id, "m.f")
+        server.receive(message)
+    server.receive(notification)
+    assert server.dropped_notifications == 2
+    assert [server.take() is not None for _ in range(MAX_OUTSTANDING)] == [True] * MAX_OUTSTANDING
+
+
+def test_what_is_missing_in_a_message_fails_its_call_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoDescriptors:
+        @staticmethod
+        def find_spec(*_: Any) -> Any:
+            raise OSError(24, "Too many open files")
+
+    caller, server = Session(2**26), Session(2**26)
+    call_id, message = caller.start("m.f", (values.NdArray("int8", (1,), b"\1"), 2), None)
+    call = caller.track(call_id, "m.f")
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, "numpy", raising=False)
+        patch.setattr(sys, "meta_path", [NoDescriptors])
+        assert server.start_alone(message) is None
+    assert server.take() is None
+    caller.receive(server.replies.popleft())
+    assert isinstance(call.error, EncodeError)
+    said = "m.f: args: an array cannot be received: NumPy cannot be imported now ([Errno 24] Too many open files)"
+    assert str(call.error) == said

@@ -466,10 +466,15 @@ export class Decoder {
     const header = array?.header ?? 8;
     if (length !== header + 24) throw this.wrong(`a buffer ext of ${length} bytes`);
     const [number, offset, size] = [this.natural(at + header), this.natural(at + header + 8), this.natural(at + header + 16)];
-    if (array === undefined) return new Uint8Array(lender.borrow(number, offset, size));
+    if (array === undefined) {
+      const buffer = lender.borrow(number, offset, size);
+      return buffer === undefined ? null : new Uint8Array(buffer);
+    }
     const { type, shape, elements } = array;
     if (elements * type.BYTES_PER_ELEMENT !== size) throw this.wrong(`an array of shape [${shape.join(", ")}] with ${size} bytes of data`);
-    const data = new type(lender.borrow(number, offset, size));
+    const buffer = lender.borrow(number, offset, size);
+    if (buffer === undefined) return null;
+    const data = new type(buffer);
     return shape.length === 1 ? data : new NdArray(data, shape);
   }
 
@@ -479,7 +484,8 @@ export class Decoder {
     if (length !== TABLE_HEADER + 24) throw this.wrong(`a buffer ext of ${length} bytes`);
     const [number, offset, size] = [this.natural(place), this.natural(place + 8), this.natural(place + 16)];
     if (bytes !== size) throw this.wrong(`a table of ${bytes} bytes with ${size} bytes of data`);
-    return this.table(new Uint8Array(lender.borrow(number, offset, size)));
+    const buffer = lender.borrow(number, offset, size);
+    return buffer === undefined ? null : this.table(new Uint8Array(buffer));
   }
 
   /** 64 bits, little-endian; what is beyond 2^53 is no number of anything there is. */

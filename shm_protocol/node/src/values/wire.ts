@@ -37,8 +37,8 @@ export interface Lender {
   takeBack(): void;
   /** Where the buffer is, outside of the message; undefined: it has to go with the message. */
   place(bytes: Uint8Array): { number: number; offset: number } | undefined;
-  /** The buffer that lies there. @throws ProtocolError */
-  borrow(number: number, offset: number, size: number): ArrayBuffer;
+  /** The buffer that lies there. Undefined: it cannot be had now. @throws ProtocolError */
+  borrow(number: number, offset: number, size: number): ArrayBuffer | undefined;
 }
 
 export interface NumberArrayConstructor {

@@ -13,6 +13,7 @@ from typing import Final
 
 from .. import _memory, handshake
 from ..errors import ProtocolError
+from . import shortages
 
 FIRST_WAIT_MS: Final = 1000
 """How long the first large buffer of a connection waits for the acceptor's answer, which was asked when the connection
@@ -68,13 +69,15 @@ class Descriptors:
     def receive(self) -> tuple[int, int] | None:
         """The number of a peer's memory and its descriptor, the caller's to close. None: none has come.
 
-        Raises ProtocolError.
+        Raises ProtocolError, and OSError where this process cannot have it now: it is there to be received later.
         """
         if not self.is_ready():
             return None
         try:
             return _memory.receive_descriptor(self._socket.fileno())
         except OSError as error:
+            if shortages.of_receiver(error) is not None:
+                raise
             raise ProtocolError(f"a descriptor cannot be received: {error}") from error
 
     def close(self, why: str) -> None:

@@ -10,8 +10,17 @@ from __future__ import annotations
 from .brief import brief
 from .ext_types import ARRAY_DTYPES, MAX_ARRAY_BYTES, MAX_ARRAY_DIMENSIONS, NdArray
 from .reference import FUNCTION, MAX_NAME_BYTES, OBJECT, RETURNED, Held, Reference
-from .tables import TableBytes, Unreadable
-from .wire import EXT_ARRAY, MAX_DEPTH_RECEIVED, MAX_DEPTH_SENT, MAX_INT, MAX_VALUES, MIN_INT, HasReferences
+from .tables import TableBytes
+from .wire import (
+    EXT_ARRAY,
+    MAX_DEPTH_RECEIVED,
+    MAX_DEPTH_SENT,
+    MAX_INT,
+    MAX_VALUES,
+    MIN_INT,
+    HasReferences,
+    Unreadable,
+)
 
 __all__ = [
     "ARRAY_DTYPES",

@@ -24,6 +24,7 @@ from .wire import (
     UNSUITABLE_KEY,
     HasReferences,
     Lender,
+    Missing,
     Undecodable,
 )
 
@@ -123,7 +124,10 @@ class Reader:
             code = body.pop(0)
             if self._is_plain and (code in (EXT_REFERENCE, EXT_BUFFER) or (code == EXT_ARRAY and body[:1] == _TABLE)):
                 raise HasReferences
-            return unpack_ext(code - 0x100 if code >= 0x80 else code, body)
+            value = unpack_ext(code - 0x100 if code >= 0x80 else code, body)
+            if self._is_plain and type(value) is Missing:
+                raise HasReferences
+            return value
         if 0xC4 <= head <= 0xC6:
             return self._take(self._length(head - 0xC4))
         if head == 0xC1:

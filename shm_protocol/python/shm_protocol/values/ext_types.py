@@ -11,8 +11,21 @@ from typing import Any, Final
 
 from .reference import unpack_reference
 from .tables import TableBytes
-from .wire import EXT_ARRAY, EXT_BUFFER, EXT_REFERENCE, EXT_TIMESTAMP, TABLE, Ext, Lender, Undecodable, Unsendable
+from .wire import (
+    EXT_ARRAY,
+    EXT_BUFFER,
+    EXT_REFERENCE,
+    EXT_TIMESTAMP,
+    TABLE,
+    Ext,
+    Lender,
+    Missing,
+    Undecodable,
+    Unreadable,
+    Unsendable,
+)
 
+MAX_ARRAY_SIZE: Final = 2**32 - 1
 MAX_ARRAY_DIMENSIONS: Final = 8
 MAX_ARRAY_BYTES: Final = 2**63 - 1
 """What NumPy holds. It leaves out sizes of 0, so that an array without elements can be too large as well."""
@@ -80,7 +93,7 @@ class NdArray:
             raise ValueError(f"{len(self.shape)} dimensions: must be at most {MAX_ARRAY_DIMENSIONS}")
         if prod(self.shape) * _ITEM_BYTES[dtype] != len(data):
             raise ValueError(f"shape {self.shape} of {dtype} takes another number of bytes than {len(data)}")
-        fault = _fault_of_size(dtype, self.shape)
+        fault = fault_of_size(dtype, self.shape)
         if fault is not None:
             raise ValueError(fault)
 
@@ -161,7 +174,7 @@ def ndarray(value: Any) -> Ext:
         raise Unsendable(
             f"an array of {array.ndim} dimensions cannot be encoded; at most {MAX_ARRAY_DIMENSIONS} can be"
         )
-    if max(array.shape, default=0) >= 2**32:
+    if max(array.shape, default=0) > MAX_ARRAY_SIZE:
         raise Unsendable(
             f"an array of shape {array.shape} cannot be encoded; a dimension must have at most 2**32 - 1 elements"
         )
@@ -175,10 +188,18 @@ def ndarray(value: Any) -> Ext:
 
 
 def unpack_ext(code: int, data: bytearray, lender: Lender | None = None) -> object:
-    """The value of an ext, which may keep `data` for its own. lender: where buffers outside of the message are.
+    """The value of an ext, which may keep `data` for its own, or Missing. lender: where buffers outside of the message
+    are.
 
     Raises Undecodable.
     """
+    try:
+        return _unpack(code, data, lender)
+    except Unreadable as fault:
+        return Missing(str(fault))
+
+
+def _unpack(code: int, data: bytearray, lender: Lender | None) -> object:
     if code == EXT_TIMESTAMP:
         return _unpack_timestamp(data)
     if code == EXT_REFERENCE:
@@ -195,12 +216,11 @@ def unpack_ext(code: int, data: bytearray, lender: Lender | None = None) -> obje
     dtype, shape, padded = _unpack_array_header(data)
     if prod(shape) * _ITEM_BYTES[dtype] != len(data) - padded:
         raise Undecodable(f"an array of shape {list(shape)} with {len(data) - padded} bytes of data")
-    fault = _fault_of_size(dtype, shape)
+    fault = fault_of_size(dtype, shape)
     if fault is not None:
         raise Undecodable(fault)
-    try:
-        import numpy
-    except ImportError:
+    numpy = _numpy()
+    if numpy is None:
         return NdArray(dtype, shape, bytes(data[padded:]))
     # Not copied once more, and yet it can be written to.
     return numpy.ndarray(shape, numpy.dtype(dtype), data, padded)
@@ -218,11 +238,22 @@ def _unpack_buffer(data: bytearray, lender: Lender) -> object:
         return lender.take_bytes(number, offset, size)
     if prod(shape) * _ITEM_BYTES[dtype] != size:
         raise Undecodable(f"an array of shape {list(shape)} with {size} bytes of data")
+    view = lender.take_view(number, offset, size)
+    numpy = _numpy()
+    if numpy is None:
+        return NdArray(dtype, shape, bytes(view))
+    return numpy.ndarray(shape, numpy.dtype(dtype), view)
+
+
+def _numpy() -> Any:
+    """NumPy, or None where there is none. Raises Unreadable where it cannot be imported now."""
     try:
         import numpy
     except ImportError:
-        return NdArray(dtype, shape, lender.take_bytes(number, offset, size))
-    return numpy.ndarray(shape, numpy.dtype(dtype), lender.take_view(number, offset, size))
+        return None
+    except OSError as error:
+        raise Unreadable(f"an array cannot be received: NumPy cannot be imported now ({error})") from None
+    return numpy
 
 
 def _unpack_lent_table(data: bytearray, lender: Lender) -> TableBytes:
@@ -287,7 +318,8 @@ def _header(code: int, shape: Sequence[int]) -> bytes:
     return header + bytes(-len(header) % 8)
 
 
-def _fault_of_size(dtype: str, shape: Sequence[int]) -> str | None:
+def fault_of_size(dtype: str, shape: Sequence[int]) -> str | None:
+    """What is wrong with an array of that shape. None: nothing."""
     if prod(size for size in shape if size != 0) * _ITEM_BYTES[dtype] <= MAX_ARRAY_BYTES:
         return None
     return f"an array of shape {list(shape)}, whose sizes other than 0 come to more than 2^63 - 1 bytes"

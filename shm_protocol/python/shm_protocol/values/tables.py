@@ -10,16 +10,12 @@ from typing import Any, Final
 
 from ..errors import name_of, text_of
 from ..exits import is_interrupt
-from .wire import EXT_ARRAY, MAX_BYTES, TABLE, Ext, Unsendable
+from .wire import EXT_ARRAY, MAX_BYTES, TABLE, Ext, Unreadable, Unsendable
 
 _HEADER: Final = struct.Struct("<BBHI")
 _END_OF_STREAM: Final = b"\xff\xff\xff\xff\0\0\0\0"
 MAX_TABLE_BYTES: Final = MAX_BYTES - _HEADER.size
 """Within its message: an ext has no more."""
-
-
-class Unreadable(ValueError):  # an answer to whoever puts tables in their places, and no error of a user's
-    """Why a table that has arrived cannot be given to the program."""
 
 
 class TableBytes:
@@ -43,6 +39,8 @@ class TableBytes:
             raise Unreadable(
                 f"an Arrow table can only be received where pyarrow is installed: pip install pyarrow ({error})"
             ) from None
+        except OSError as error:
+            raise Unreadable(f"an Arrow table cannot be received: pyarrow cannot be imported now ({error})") from None
         view = memoryview(self.data).toreadonly()
         # pyarrow takes a stream that is cut between two batches for a shorter one.
         if bytes(view[-len(_END_OF_STREAM) :]) != _END_OF_STREAM:

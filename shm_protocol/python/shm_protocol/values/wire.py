@@ -60,7 +60,22 @@ class Undecodable(ValueError):  # as above
 
 
 class HasReferences(Undecodable):
-    """A message is not as plain as most: it has references, which somebody has to look at, or buffers outside of it."""
+    """A message is not as plain as most: it has references, which somebody has to look at, or buffers outside of it, or
+    something missing.
+    """
+
+
+class Unreadable(ValueError):  # an answer to whoever puts values in their places, and no error of a user's
+    """Why what has arrived cannot be given to the program."""
+
+
+class Missing:
+    """Stands in a message for what has arrived and cannot be given to the program."""
+
+    __slots__ = ("why",)
+
+    def __init__(self, why: str) -> None:
+        self.why: Final = why
 
 
 class Scattered(Protocol):
@@ -128,11 +143,11 @@ class Lender(Protocol):
         ...
 
     def take_bytes(self, number: int, offset: int, size: int, /) -> bytes:
-        """The buffer that lies there, copied. Raises Undecodable."""
+        """The buffer that lies there, copied. Raises Undecodable, and Unreadable where it cannot be had now."""
         ...
 
     def take_view(self, number: int, offset: int, size: int, /) -> Any:
-        """The same as it lies there: a buffer that can only be read. Raises Undecodable."""
+        """The same as it lies there: a buffer that can only be read."""
         ...
 
 
