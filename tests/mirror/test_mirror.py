@@ -155,7 +155,6 @@ LIMITS_OF_PYTHON = {
 }
 LIMITS_OF_NODE = {
     "MAX_ANSWER_BYTES": "Node accepts: of the answer to other_listener",
-    "MAX_ARRAY_SIZE": "struct.pack refuses it",
     "MAX_BASES": "as MAX_CLASSES",
     "MAX_CAUSES_CHARACTERS": "of a stack",
     "MAX_CLAIMS": "Node accepts",

@@ -1,9 +1,13 @@
 /** Arrays in shared memory: those that are made there, and those that a peer has handed over. */
 
+import { constants } from "node:os";
+import { types } from "node:util";
+
 import { errnoName } from "./binding";
 import { type Loan, ownPool } from "./pool";
 import type { Disposing } from "./references";
-import { elementsOf, faultOfShape, NdArray, type NumberArray } from "./value_types";
+import { ofMemory } from "./transports/shortages";
+import { elementsOf, faultOfShape, isNumberArray, NdArray, type NumberArray } from "./value_types";
 
 /** What an array of numbers is made with: `Float64Array`, `Uint8Array`, … */
 export interface ArrayType<T extends NumberArray | Uint8Array> {
@@ -16,6 +20,8 @@ export interface ArrayType<T extends NumberArray | Uint8Array> {
 const loans = new WeakMap<ArrayBufferLike, Loan>();
 /** What to do to let go of a buffer at once, of this process's or of a peer's. */
 const disposals = new WeakMap<ArrayBufferLike, () => void>();
+/** More bytes than this no number tells exactly, once they are rounded up. */
+const MOST_BYTES = 2 ** 52;
 const collected = new FinalizationRegistry<Loan>((loan) => { loan.letGo(); });
 
 /**
@@ -28,7 +34,8 @@ const collected = new FinalizationRegistry<Loan>((loan) => { loan.letGo(); });
  *
  * @param type e.g. `Float64Array`.
  * @param length how many elements.
- * @throws RangeError for a length that cannot be; Error where there is no addon or no memory.
+ * @throws TypeError for a type whose arrays cannot be sent; RangeError for a length that cannot be; Error where there is no addon
+ * or no memory.
  */
 export function sharedArray<T extends NumberArray | Uint8Array>(type: ArrayType<T>, length: number): T & Disposing;
 /**
@@ -38,6 +45,7 @@ export function sharedArray<T extends NumberArray | Uint8Array>(type: ArrayType<
  */
 export function sharedArray<T extends NumberArray>(type: ArrayType<T>, shape: readonly number[]): NdArray<T> & Disposing;
 export function sharedArray(type: ArrayType<NumberArray>, shape: number | readonly number[]): (NumberArray | NdArray) & Disposing {
+  requireType(type, shape);
   const sizes = typeof shape === "number" ? [shape] : [...shape];
   const elements = elementsOf(sizes);
   const fault = faultOfShape(sizes, elements, type.BYTES_PER_ELEMENT);
@@ -45,8 +53,10 @@ export function sharedArray(type: ArrayType<NumberArray>, shape: number | readon
   const bytes = elements * type.BYTES_PER_ELEMENT;
   const pool = ownPool();
   if (pool instanceof Error) throw new Error(`there is no shared memory here: ${pool.message}`);
-  const loan = pool.lend(Math.max(1, bytes));
-  if (typeof loan === "number") throw new Error(`${bytes} bytes of shared memory cannot be had: ${errnoName(loan)}`);
+  const loan = bytes > MOST_BYTES ? -constants.errno.ENOMEM : pool.lend(Math.max(1, bytes));
+  if (typeof loan === "number") {
+    throw new Error(`${bytes} bytes of shared memory cannot be had: ${ofMemory(loan) ?? errnoName(loan)}`);
+  }
   const buffer = pool.binding.memoryBuffer(loan.memory.slot, bytes);
   if (typeof buffer === "number") {
     loan.letGo();
@@ -63,18 +73,42 @@ export function sharedArray(type: ArrayType<NumberArray>, shape: number | readon
   return typeof shape === "number" ? array : disposable(new NdArray(array as NumberArray, sizes));
 }
 
+/** What lacks types of its own may give anything. */
+function requireType(type: ArrayType<NumberArray>, shape: unknown): void {
+  if (typeof shape !== "number" && !Array.isArray(shape)) throw new TypeError("shape: must be a length or an array of sizes");
+  let made: unknown;
+  try {
+    made = new type(new ArrayBuffer(0), 0, 0);
+  } catch {
+    made = undefined;
+  }
+  if (types.isUint8Array(made) && typeof shape !== "number") {
+    throw new TypeError("type: must be another than Uint8Array, which is bytes, where there is a shape");
+  }
+  if (!types.isUint8Array(made) && !isNumberArray(made)) {
+    throw new TypeError("type: must be Uint8Array or that of a typed array of numbers that can be sent, such as Float64Array");
+  }
+}
+
 /**
  * Let go of an array in shared memory now rather than when it is collected: one of {@link sharedArray}, or one that a peer has
  * handed over. Its length is 0 from then on, as is that of whatever else shares its `buffer`. Does nothing to any other array,
  * and nothing the second time.
+ *
+ * @throws TypeError for anything but an array.
  */
 export function dispose(array: NumberArray | Uint8Array | NdArray): void {
+  requireArray(array);
   const { buffer } = array instanceof NdArray ? array.data : array;
   const letGo = disposals.get(buffer);
   if (letGo === undefined) return;
   disposals.delete(buffer);
   loans.delete(buffer);
   letGo();
+}
+
+function requireArray(array: unknown): void {
+  if (!(array instanceof NdArray) && !ArrayBuffer.isView(array)) throw new TypeError("array: must be a typed array or an NdArray");
 }
 
 /** The loan in which a view lies, if it does. @internal */
@@ -93,7 +127,10 @@ export function markBorrowed(buffer: ArrayBuffer, letGo: () => void): void {
  * ```ts
  * using samples = disposable(await bridge.call<Float64Array>("signals.samples"));
  * ```
+ *
+ * @throws TypeError for anything but an array.
  */
 export function disposable<T extends NumberArray | Uint8Array | NdArray>(array: T): T & Disposing {
+  requireArray(array);
   return Object.defineProperty(array, Symbol.dispose, { value: () => { dispose(array); } }) as T & Disposing;
 }

@@ -72,7 +72,8 @@ const NUMBER_ARRAYS = [
   types.isBigUint64Array,
 ];
 
-function isNumberArray(data: unknown): boolean {
+/** Is it a typed array that travels as an array of numbers? */
+export function isNumberArray(data: unknown): boolean {
   return NUMBER_ARRAYS.some((isOne) => isOne(data));
 }
 
