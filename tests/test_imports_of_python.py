@@ -490,6 +490,31 @@ result = [await named(1, 2, "de").catch(told), await named(1, 2, { locale: "de",
     ]
 
 
+def test_files_that_load_each_other_without_end_are_told_so(project: Project) -> None:
+    project.write(
+        "circle.cjs",
+        """
+const { load } = require("@shm-polyglot/protocol");
+exports.next = async (n) => (await load("./circle.py")).next(n + 1);
+""",
+    )
+    project.write(
+        "circle.py",
+        """
+import shm_protocol
+
+def next(n: int) -> int:
+    return shm_protocol.load("circle.cjs", timeout=None).next(n)
+""",
+    )
+    told = project.result("""
+import { load } from "@shm-polyglot/protocol";
+result = await (await load("./circle.py")).next(0).catch(({ message }) => message);
+""")
+    assert "8 children have started each other already (circle.py -> circle.cjs -> circle.py" in told
+    assert "Files that import each other across the languages start one at each turn" in told
+
+
 def test_items_of_a_generator_that_are_objects_stay_in_python(project: Project) -> None:
     text = "from ml import Model\nfrom collections.abc import Iterator\n"
     text += "def models() -> Iterator[Model]:\n    yield Model('a')\n    yield Model('b')\n"

@@ -7,12 +7,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { Bridge, type CallOptions, type StreamOptions } from "./bridge";
+import { CHAIN, chainFor } from "./child_chain";
 import { clearTimeout, setTimeout } from "./clock";
 import { MAX_SOCKET_PATH_BYTES, SOCKET_NAME } from "./config";
 import type { ConnectionInfo } from "./connection_info";
 import { runOutside } from "./current_call";
 import { isBridgeError, PeerGone, PeerUnavailable } from "./errors";
 import { LastLines } from "./last_lines";
+import { statusOf } from "./listener";
 import { type Logger, stderrLogger } from "./log";
 import { pythonMissing } from "./python_command";
 import type { ValueStream } from "./streams";
@@ -28,11 +30,11 @@ const quiet: Logger = { ...stderrLogger, info: () => undefined };
 
 const children = new Map<string, PythonChild>();
 
-/** The child of this interpreter: the one that runs, or a new one. */
-export function childOf(python: string): PythonChild {
+/** The child of this interpreter: the one that runs, or a new one, which is started for `file`. @throws PeerUnavailable */
+export function childOf(python: string, file: string): PythonChild {
   let child = children.get(python);
   if (child === undefined) {
-    child = new PythonChild(python);
+    child = new PythonChild(python, file);
     children.set(python, child);
   }
   return child;
@@ -51,14 +53,15 @@ export class PythonChild {
   private isEnding = false;
   private isWaitedFor = false;
 
-  constructor(private readonly python: string) {
+  constructor(private readonly python: string, file: string) {
+    const chain = chainFor(file);
     removeAbandoned();
     this.directory = mkdtempSync(join(shortTemporaryFolder(), PREFIX));
     process.on("exit", this.onExit);
     process.on("beforeExit", this.onBeforeExit);
     let end: (how: string) => void = () => undefined;
     this.ended = new Promise((resolve) => { end = resolve; });
-    this.attached = runOutside(() => this.start((how) => {
+    this.attached = runOutside(() => this.start(chain, (how) => {
       this.forget();
       end(how);
     }));
@@ -109,10 +112,13 @@ export class PythonChild {
     return this.isEnding;
   }
 
-  private async start(onEnd: (how: string) => void): Promise<Bridge> {
+  private async start(chain: string, onEnd: (how: string) => void): Promise<Bridge> {
     const path = join(this.directory, SOCKET_NAME);
     const bridge = await Bridge.listen({ path, log: quiet }, { isOfChild: true });
-    const child = spawn(this.python, ["-P", "-m", "shm_protocol.child", path], { stdio: ["ignore", "inherit", "pipe", "pipe"] });
+    const child = spawn(this.python, ["-P", "-m", "shm_protocol.child", path], {
+      stdio: ["ignore", "inherit", "pipe", "pipe"],
+      env: { ...process.env, [CHAIN]: chain },
+    });
     this.process = child;
     bridge.on("disconnect", ({ role }) => { if (role === "worker") this.replace(); });
     const attached = new Promise<void>((resolve) => {
@@ -241,7 +247,7 @@ function removeAbandoned(): void {
     const directory = join(folder, name);
     const path = join(directory, SOCKET_NAME);
     try {
-      if (lstatSync(directory).uid !== process.geteuid?.() || !lstatSync(path).isSocket()) continue;
+      if (lstatSync(directory).uid !== process.geteuid?.() || statusOf(path)?.isSocket() !== true) continue;
     } catch {
       continue; // One that is just being made, or removed.
     }

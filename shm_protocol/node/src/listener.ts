@@ -9,7 +9,7 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { chmodSync, closeSync, constants, existsSync, lstatSync, mkdirSync, openSync, readdirSync, renameSync, statSync, unlinkSync } from "node:fs";
+import { type BigIntStats, chmodSync, closeSync, constants, existsSync, lstatSync, mkdirSync, openSync, readdirSync, renameSync, statSync, unlinkSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { basename, dirname, join, resolve } from "node:path";
 
@@ -211,7 +211,7 @@ async function liveClaims(path: string, own: string, place: number): Promise<str
   for (const name of readdirSync(directory)) {
     if (name === own || !name.startsWith(prefix) || !/^[0-9a-f]{16}$/.test(name.slice(prefix.length))) continue;
     const file = join(directory, name);
-    if (!lstatSync(file, { throwIfNoEntry: false })?.isSocket()) continue;
+    if (statusOf(file)?.isSocket() !== true) continue;
     if (await isListening(reachable(file, place))) live.push(name);
     else removeIfThere(file);
   }
@@ -219,7 +219,7 @@ async function liveClaims(path: string, own: string, place: number): Promise<str
 }
 
 async function checkFree(path: string, place: number, handler: Handler): Promise<void> {
-  const status = lstatSync(path, { throwIfNoEntry: false });
+  const status = statusOf(path);
   if (status === undefined) return;
   if (!status.isSocket()) throw inUse(path, "what is there is not a socket; remove it");
   const file = reachable(path, place);
@@ -263,7 +263,7 @@ function checkDirectory(directory: string): void {
  */
 function closeToOthers(file: string, path: string): void {
   chmodSync(file, 0o600);
-  const mode = lstatSync(file).mode & 0o777;
+  const mode = Number(lstatSync(file, { bigint: true }).mode) & 0o777;
   if ((mode & 0o077) !== 0) {
     throw new Error(
       `${path} has mode 0${mode.toString(8)} even after chmod 600: others may connect; ` +
@@ -280,8 +280,16 @@ function inUse(path: string, why: string): Error {
   return error;
 }
 
+/**
+ * As `lstatSync` gives it, undefined where there is none. In bigints, for the sake of others, too: until Node 22 `require`
+ * looks at the last status in numbers that anybody has asked for, and leaves symbolic links as they are where it was a socket's.
+ */
+export function statusOf(file: string): BigIntStats | undefined {
+  return lstatSync(file, { bigint: true, throwIfNoEntry: false });
+}
+
 function identityOf(file: string): Identity | undefined {
-  const status = lstatSync(file, { bigint: true, throwIfNoEntry: false });
+  const status = statusOf(file);
   return status === undefined ? undefined : `${status.dev}:${status.ino}`;
 }
 

@@ -118,7 +118,7 @@ export class RemoteModule {
       const why = this.isInChild ? "it is loaded" : `no worker exposes it (${whereWorkersAre()})`;
       throw new PeerUnavailable(`${this.file}: ${why}, and SHM_POLYGLOT_CHILD=0 forbids a Python child of this process`);
     }
-    const child: PythonChild = childOf(pythonFor(this.file));
+    const child: PythonChild = childOf(pythonFor(this.file), this.file);
     const key = await child.load(this.file);
     return { runner: child, key, isOver: () => child.isOver };
   }

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { suite, test } from "node:test";
@@ -222,6 +223,23 @@ suite("while it listens", () => {
       await listener.close();
     });
   });
+
+  test("what is required then is found behind its symbolic links, as in workspaces", () => withDirectory(async (directory) => {
+    // Beside this file: of folders that it knows already Node looks no further, which is where it goes wrong.
+    const folder = mkdtempSync(join(__dirname, "workspace-"));
+    try {
+      mkdirSync(join(folder, "one"));
+      mkdirSync(join(folder, "node_modules"));
+      writeFileSync(join(folder, "one", "package.json"), '{ "exports": "./index.js" }');
+      writeFileSync(join(folder, "one", "index.js"), "");
+      symlinkSync(join(folder, "one"), join(folder, "node_modules", "one"));
+      const listener = await open(join(directory, "node.sock"));
+      assert.equal(createRequire(join(folder, "main.js")).resolve("one"), join(folder, "one", "index.js"));
+      await listener.close();
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }));
 
   test("what replaced its socket is not removed with it", async () => {
     await withDirectory(async (directory) => {

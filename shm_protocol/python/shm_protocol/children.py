@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar, Final, NamedTuple
 
 from . import forks, node_command
+from .child_chain import CHAIN, chain_for
 from .client import connect
 from .errors import CallTimeout, PeerGone, PeerUnavailable, RemoteError
 from .node_package import find_node, script_of
@@ -90,6 +91,7 @@ class NodeChild:
     """
 
     def __init__(self, words: list[str], file: Path) -> None:
+        chain = chain_for(file)
         self._file: Final = file
         self._is_closed = False
         self._folder: Final = tempfile.mkdtemp(prefix="shm-polyglot-child-")
@@ -99,7 +101,7 @@ class NodeChild:
         try:
             with theirs:
                 words = [*words, str(path), str(theirs.fileno())]
-                self._process: Final = _start(words, file.parent, theirs.fileno(), self._stderr.write_end)
+                self._process: Final = _start(words, file.parent, chain, theirs.fileno(), self._stderr.write_end)
         except OSError as error:
             self._to_child.close()
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -196,11 +198,11 @@ class _Children:
     starting: ClassVar[threading.Lock] = threading.Lock()
 
 
-def _start(words: list[str], folder: Path, kept: int, stderr: int) -> subprocess.Popen[bytes]:
+def _start(words: list[str], folder: Path, chain: str, kept: int, stderr: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603  # the node of this user's PATH, with a script of ours
         words,
         # ts-node looks for the file's own tsconfig.json; to check types takes it a second at each start.
-        env={"TS_NODE_CWD": str(folder), "TS_NODE_TRANSPILE_ONLY": "true", **os.environ},
+        env={"TS_NODE_CWD": str(folder), "TS_NODE_TRANSPILE_ONLY": "true", **os.environ, CHAIN: chain},
         stdin=subprocess.DEVNULL,
         stderr=stderr,
         pass_fds=[kept],
