@@ -11,16 +11,16 @@ from .errors import PeerUnavailable
 CHAIN: Final = "SHM_POLYGLOT_CHILD_CHAIN"
 """The files that they were started for, each on a line. The library's own, for its children."""
 
-MAX_CHAIN: Final = 8
+MAX_CHILDREN: Final = 8
 
 
 def chain_for(file: Path) -> str:
     """What a child that is started for this file has in CHAIN. Raises PeerUnavailable where there are too many."""
     chain = [one for one in os.environ.get(CHAIN, "").split("\n") if one]
-    if len(chain) >= MAX_CHAIN:
+    if len(chain) >= MAX_CHILDREN:
         names = " -> ".join(Path(one).name for one in (*chain, str(file)))
         raise PeerUnavailable(
-            f"{file}: {MAX_CHAIN} children have started each other already ({names}). Files that import each other "
+            f"{file}: {MAX_CHILDREN} children have started each other already ({names}). Files that import each other "
             "across the languages start one at each turn: have a program that listens, or a worker, expose one of them"
         )
     return "\n".join([*chain, str(file)])
