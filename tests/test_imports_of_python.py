@@ -588,6 +588,25 @@ result = [await one(), await two(), await json()];
     assert result == [["one.inner", "one"], ["two.inner", "two"], f"{project.folder}/json/json.py"]
 
 
+def test_two_folders_with_a_helper_of_one_name_are_told_and_none_gets_the_other_s(project: Project) -> None:
+    for name in ("left", "right"):
+        (project.folder / name).mkdir()
+        project.write(f"{name}/{name}.py", "import between\ndef where(): return between.where()\n")
+        project.write(f"{name}/between.py", "def where():\n    import beside\n    return beside.WHERE\n")
+        project.write(f"{name}/beside.py", f"WHERE = {name!r}\n")
+    project.write("right/alone.py", "def f(): return 1\n")
+    result = project.result("""
+import { where as left } from "./left/left.py";
+import { where as right } from "./right/right.py";
+import { f } from "./right/alone.py";
+result = [await left(), await right().catch(({ message }) => message), await f()];
+""")
+    folder = project.folder
+    assert (result[0], result[2]) == ("left", 1)
+    assert f"{folder}/right/right.py imports {folder}/right/be" in result[1]
+    assert f"and {folder}/left/left.py has {folder}/left/be" in result[1]
+
+
 def test_without_children_it_is_told_which_file_nobody_exposes(project: Project) -> None:
     environment = {"SHM_POLYGLOT_CHILD": "0"}
     source = 'import { add } from "./ml.py"; result = await add(1).catch(({ code, message }) => `${code}: ${message}`);'

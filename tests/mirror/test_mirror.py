@@ -54,6 +54,7 @@ ROOMS_OF_PYTHON = {
     "routes": "where a TypeScript file runs",
     "module_members": "objects and classes of a module: TypeScript exports instances as they are",
     "parent": "as child_watch",
+    "sibling_modules": "Node tells modules apart by their files",
     "serving_asyncio": "see client_asyncio",
     "serving_traced": "in Node a function of serving's, chosen once a connection",
     "transports/descriptors": "the dialer opens the second socket, the acceptor's addon takes it over in rendezvous",

@@ -60,6 +60,7 @@ class Child:
         """Import a file and expose what it has. Returns the key of its names. Raises what the file raises."""
         file = os.path.realpath(file)
         if file not in self._modules:
+            self._require_distinct(file)
             self._expose({file: import_file(file)})
             if self._reloading is not None:
                 self._reloading.look()
@@ -87,6 +88,16 @@ class Child:
 
             self._loop = ChildLoop(self._path)
         return self._loop
+
+    def _require_distinct(self, file: str) -> None:
+        folders = {Path(other): Path(_name_of(Path(other))[1]) for other in (*self._modules, file)}
+        own = folders.pop(Path(file))
+        others = [(other, folder) for other, folder in folders.items() if folder != own]
+        if others:
+            # Most programs have one folder.
+            from .sibling_modules import require_distinct
+
+            require_distinct(Path(file), own, others)
 
     def _begin_to_watch(self) -> Reloading:
         # Most children never do, and it would make each start later.
