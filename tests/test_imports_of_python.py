@@ -382,6 +382,15 @@ def test_a_call_of_an_object_keeps_the_program_running_and_nothing_else_does(pro
     assert project.module(source) == ("5\n", "")
 
 
+def test_a_generator_that_was_begun_and_is_not_read_on_keeps_no_program_running(project: Project) -> None:
+    source = """
+import { numbers, slow_numbers } from "./ml.py";
+for (const items of [numbers(1e9), slow_numbers(1e9)]) console.log((await items[Symbol.asyncIterator]().next()).value);
+void numbers(3).next().then(({ value }) => { console.log("last", value); });
+"""
+    assert project.module(source) == ("0\n0\nlast 0\n", "")
+
+
 def test_an_exception_arrives_with_the_stack_of_both_sides(project: Project) -> None:
     error = project.result("""
 import { fail } from "./ml.py";

@@ -80,7 +80,7 @@ export interface CallTaker {
 export interface SessionOptions {
   output: Output;
   calls: CallTaker;
-  /** Whether calls to the peer are outstanding, whenever that changes. */
+  /** Whether an answer of the peer's is waited for, whenever that changes: of a call, or an item of a stream that is asked for. */
   onWaiting?: ((isWaiting: boolean) => void) | undefined;
   /** The peer's name, for messages. */
   peer: string;
@@ -120,6 +120,8 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
   readonly now: () => number;
 
   private readonly onWaiting: SessionOptions["onWaiting"];
+  /** How many answers are waited for. */
+  private awaited = 0;
   private readonly notifyLeave: () => void;
   private readonly notifyExpose: (names: string[]) => void;
   private readonly output: Output;
@@ -268,6 +270,7 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
       credit,
       (items) => { this.grant(id, items); },
       () => { this.abandon(id); },
+      (isAwaited) => { this.countAwaited(isAwaited ? 1 : -1); },
     );
     const id = this.request(stream, args, { ...options.meta, stream: credit }, options.signal);
     return stream;
@@ -312,7 +315,7 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
       }
       this.lastId = id;
       this.pending.set(id, call);
-      if (this.onWaiting !== undefined && this.pending.size === 1) this.onWaiting(true);
+      if (call.takeItem === null) this.countAwaited(1);
       if (lent !== undefined) this.lentFor.set(id, lent);
       lent = undefined;
       if (watched !== undefined) watched.id = id;
@@ -415,10 +418,15 @@ export class Session implements FrameSink, AnsweringSession, LendingSession {
     const call = this.pending.get(id);
     if (call === undefined) return undefined;
     this.pending.delete(id);
-    if (this.onWaiting !== undefined && this.pending.size === 0) this.onWaiting(false);
+    if (call.takeItem === null) this.countAwaited(-1);
     if (this.lentFor.size > 0) this.takeBackFor(id);
     if (call.detach !== undefined) call.detach();
     return call;
+  }
+
+  private countAwaited(by: 1 | -1): void {
+    this.awaited += by;
+    if (this.onWaiting !== undefined && this.awaited === Number(by > 0)) this.onWaiting(by > 0);
   }
 
   private takeBackFor(id: number): void {

@@ -38,6 +38,8 @@ export class ValueStream implements AsyncIterableIterator<Value> {
     private readonly credit: number,
     private readonly grant: (items: number) => void,
     private readonly abandon: () => void,
+    /** Whether an item is asked for that has not come, whenever that changes. */
+    private readonly onAwaited: (isAwaited: boolean) => void,
   ) {
     this.granted = credit;
   }
@@ -50,6 +52,7 @@ export class ValueStream implements AsyncIterableIterator<Value> {
     if (next === undefined) {
       this.queue.push(value);
     } else {
+      if (this.waiting.length === 0) this.onAwaited(false);
       this.countTaken();
       next.resolve({ value, done: false });
     }
@@ -71,6 +74,7 @@ export class ValueStream implements AsyncIterableIterator<Value> {
     this.isDone = true;
     const [first, ...others] = this.waiting;
     this.waiting = [];
+    if (first !== undefined) this.onAwaited(false);
     if (error === undefined) first?.resolve({ value: undefined, done: true });
     else if (first === undefined) this.error = error;
     else first.reject(error);
@@ -105,7 +109,9 @@ export class ValueStream implements AsyncIterableIterator<Value> {
       return Promise.reject(error);
     }
     if (this.isDone) return Promise.resolve({ value: undefined, done: true });
-    return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
+    return new Promise((resolve, reject) => {
+      if (this.waiting.push({ resolve, reject }) === 1) this.onAwaited(true);
+    });
   }
 
   /** Want no more. The peer is told, and its iterator closed. May be called again. */
