@@ -198,6 +198,13 @@ def test_two_files_in_an_empty_folder_run_with_plain_ts_node(tmp_path: Path) -> 
     assert project.run(TS_NODE, "main.ts") == ("5\n", "")
 
 
+def test_the_first_example_of_its_page_runs_as_it_is_printed(project: Project) -> None:
+    page = (ROOT / "docs" / "import-python.md").read_text()
+    project.write("tsconfig.json", json.dumps({"ts-node": {"require": [REGISTER[1]]}}))
+    main = project.write("main.ts", page.partition("```ts\n")[2].partition("```")[0])
+    assert project.run(TS_NODE, main) == ("5 { label: 'good' }\n", "")
+
+
 def test_ts_node_finds_planted_errors_by_the_declarations_that_are_there(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.write("ml.d.py.ts", "export declare function add(a: number, b?: number): Promise<number>;\n")

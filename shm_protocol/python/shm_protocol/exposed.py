@@ -34,8 +34,8 @@ ANY_NUMBER: Final = range(sys.maxsize)
 """Of arguments."""
 
 NEEDS_LOOP: Final = (
-    "it needs an event loop: expose it with connect_async(role='worker'), or run it to its end in the function "
-    "(asyncio.run)"
+    "it needs an event loop: serve it with serve_async(), AsyncWorker or connect_async(role='worker'), or run it to "
+    "its end in the function (asyncio.run)"
 )
 """What is to be done about a coroutine function where there is none."""
 

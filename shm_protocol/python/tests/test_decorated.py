@@ -106,7 +106,10 @@ def test_a_coroutine_function_is_refused_by_a_worker_without_a_loop(path: Path) 
     @expose
     async def later() -> None: ...
 
-    with pytest.raises(TypeError, match=r"^expose: later is a coroutine function .*; it needs an event loop"):
+    with pytest.raises(
+        TypeError,
+        match=r"^expose: later is a coroutine function .* serve it with serve_async\(\), AsyncWorker",
+    ):
         shm_protocol.serve(path)
 
 

@@ -457,7 +457,7 @@ def test_what_turns_out_to_be_asynchronous_is_told_with_what_to_do(make: Make, r
         lambda: ends.near.call("gives_items"),
         lambda: list(ends.near.stream("gives_items")),
     ):
-        with pytest.raises(EncodeError, match=r"is asynchronous; it needs an event loop: expose it with connect_async"):
+        with pytest.raises(EncodeError, match=r"is asynchronous; it needs an event loop: serve it with serve_async"):
             attempt()
     ends.near.notify("gives_later")
     assert ends.near.call("ping") == "pong"
