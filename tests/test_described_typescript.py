@@ -168,6 +168,43 @@ def test_types_constants_classes_and_instances_are_told_and_what_is_left_out_has
     assert module["doc"] == "The module's own text."
 
 
+HELD = """
+export class Square { area(): number { return 1 } close(): void {} }
+interface Box { square: Square; next?: Box }
+export function one(): Square | null { return null }
+export function taken(squares: Square[]): void {}
+export function* each(): Generator<Square> {}
+export async function several(): Promise<Square[]> { return [] }
+export function boxed(): Box { throw new Error() }
+export function mapped(): Map<string, Square> { return new Map() }
+export const enum Only { One = "one" }
+export function only(which: Only): Only { return which }
+export const tools = { once(): void {}, more: { twice(): void {} }, level: 1 };
+"""
+
+
+def test_what_cannot_cross_is_not_promised(tmp_path: Path) -> None:
+    file = tmp_path / "held.ts"
+    file.write_text(HELD)
+    module = describe(file)
+    results = {one["name"]: one["overloads"][0]["result"] for one in module["functions"]}
+    square = {"kind": "handle", "name": "Square"}
+    assert results == {
+        "one": {"kind": "union", "options": [square, {"kind": "none"}]},
+        "taken": {"kind": "none"},
+        "each": {"kind": "iterator", "item": square, "async": False},
+        "several": {"kind": "unknown", "text": "Promise<Square[]>"},
+        "boxed": {"kind": "unknown", "text": "Box"},
+        "mapped": {"kind": "unknown", "text": "Map<string, Square>"},
+        "only": {"kind": "ref", "name": "Only"},
+    }
+    assert types_of(overloads(module, "taken")[0]) == [{"kind": "list", "item": square}]
+    assert [one["name"] for one in module["classes"][0]["methods"]] == ["area"]
+    assert {one["name"] for one in module["skipped"]} == {"Square.close", "tools.more"}
+    [only] = [one for one in module["types"] if one["name"] == "Only"]
+    assert only == {"name": "Only", "doc": None, "shape": "enum", "members": [{"name": "One", "value": "one"}]}
+
+
 def test_it_is_made_again_when_the_file_or_one_that_it_imports_has_changed(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -207,6 +207,11 @@ export function parse(bytes: Uint8Array): string;
 export function parse(from: string | Uint8Array): number | string { return from.length; }
 export function counted(words: string[]) { return new Map(words.map((word) => [word, 1])); }
 
+export function order(item: string, note?: string, count = 1, { gift }: { gift?: boolean } = {}): string {
+  return `${item} ${note} ${count} ${gift}`;
+}
+export function placed(item?: string, at?: { shelf: number }): string { return `${item} ${at?.shelf}`; }
+
 export class Cart {
   constructor(private readonly owner: string) {}
   add(item: string, count = 1): Item { return { name: `${this.owner} ${item}`, price: count }; }
@@ -236,6 +241,15 @@ assert_type(shop.counted(["a"]), dict[str, float])
 with shop.Cart("me") as cart, cart.copy() as copied:
     assert_type(copied.add("x"), shop.Item)
 limit: int = shop.LIMIT
+shop.order("x")
+shop.order(item="x")
+shop.order("x", "a note")
+shop.order("x", note="a note", count=2, gift=True)
+shop.order("x", "a note", gift=True)
+shop.order("x", "a note", 2, {"gift": True})
+shop.placed()
+shop.placed("x", shelf=3)
+shop.placed("x", {"shelf": 3})
 """
 
 WRONG_SHOP = """\
@@ -248,6 +262,10 @@ shop.convert(1, "GBP")  # both
 shop.Cart()  # both
 shop.Cart("me").add(3)  # both
 shop.nothing()  # both
+shop.order("x", count=2)  # both
+shop.order("x", gift=True)  # both
+shop.placed(shelf=3)  # both
+shop.placed("x", {})  # both
 """
 
 PROGRAMS = {"right.py": RIGHT, "right_shop.py": RIGHT_SHOP, "wrong.py": WRONG, "wrong_shop.py": WRONG_SHOP}

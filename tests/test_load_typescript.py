@@ -79,6 +79,14 @@ def test_what_would_stand_before_a_keyword_and_has_no_default_cannot_be_left_out
         utils.middle("a", d=1)
 
 
+def test_an_optional_object_with_fields_that_are_not_may_be_left_out_and_so_its_signature_says(odd: Any) -> None:
+    told = str(inspect.signature(odd.placed))
+    assert told == "(item: 'str' = None, level: 'float' = 3, *, shelf: 'float' = None) -> 'str'"
+    assert (odd.placed(), odd.placed("x", shelf=1)) == ("undefined 3 undefined", "x 3 1")
+    with pytest.raises(TypeError, match="placed.. cannot leave out 'item' where what comes after it is given"):
+        odd.placed(level=2)
+
+
 def test_a_generator_arrives_item_by_item_and_can_be_closed(utils: Any) -> None:
     assert list(utils.numbers(200)) == list(range(1, 201))
     before = utils.closings()
@@ -158,6 +166,9 @@ export class Square extends Shape {
 }
 export function* squares(upTo: number): Generator<Square> {
   for (let side = 0; side < upTo; side++) yield new Square(side);
+}
+export function placed(item?: string, level = 3, at?: { shelf: number }): string {
+  return `${item} ${level} ${at?.shelf}`;
 }
 """
 

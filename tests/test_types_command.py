@@ -196,7 +196,7 @@ def test_what_cannot_be_told_is_said_in_a_line_each(project: Path) -> None:
     done = run(project, "ml.py")
     assert done.returncode == 0
     assert [line for line in done.stderr.splitlines() if line.startswith("ml.py: LEVEL is left out: ")]
-    assert "ml.py: Foo is not known here, and told as unknown" in done.stderr.splitlines()
+    assert "ml.py: Foo is not known here, or cannot be sent, and told as unknown" in done.stderr.splitlines()
 
 
 def _bundled(project: Path, program: str, form: str, environment: dict[str, str]) -> tuple[str, str]:

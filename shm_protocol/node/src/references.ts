@@ -112,7 +112,7 @@ export interface HandleMembers {
  * `dispose()`, by `using`, when nothing refers to it any more, and by the end of its connection; a use after that is a
  * {@link Released}. Given back to the other side, in any place of a value, it is the object itself there.
  *
- * A method with the name `dispose` or `then`, and one that begins with `_`, cannot be called by a handle.
+ * A method with the name `dispose`, `then` or `toJSON`, and one that begins with `_`, cannot be called by a handle.
  */
 export type Handle<Methods extends object = Readonly<Record<string, RemoteMethod>>> = Methods & HandleMembers & Disposing;
 

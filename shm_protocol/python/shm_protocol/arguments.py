@@ -36,14 +36,14 @@ class Arguments:
         """What is sent. Raises TypeError, as a call of Python's own does."""
         if not kwargs and self._least <= len(args) <= self._most and not any(way.gives_options for way in self._ways):
             return args
-        refused = ""
+        refused: list[tuple[bool, str]] = []
         for way in self._ways:
             made = way.bind(args, kwargs)
             if not isinstance(made, str):
                 return made
-            # That of the first way, which is the one that the signature shows.
-            refused = refused or made
-        raise TypeError(f"{self._name}() {refused}")
+            refused.append((way.may_do_without and not way.is_meant_by(kwargs), made))
+        # That of the first way, which is the one that the signature shows, unless another is meant.
+        raise TypeError(f"{self._name}() {min(refused, key=lambda one: one[0])[1]}")
 
     def signature(self, types: PythonTypes) -> inspect.Signature:
         """Of the first way to call it. types: of its module."""
@@ -71,8 +71,14 @@ class _Way:
         )
         self.most: Final = float("inf") if self._has_rest else len(self._by_place)
         self.needs_options: Final = any(not one["optional"] for one in self._keywords.values())
+        # Neither fields nor object: the object is optional, and has fields that are not.
+        self.may_do_without: Final = bool(self.needs_options and after and after["params"][-1]["optional"])
         # Without a keyword it is an object without fields, where the function asks for one.
         self.gives_options: Final = bool(self._keywords and after and not after["params"][-1]["optional"])
+
+    def is_meant_by(self, kwargs: Mapping[str, object]) -> bool:
+        """Whether one of its keywords is given."""
+        return not self._keywords.keys().isdisjoint(kwargs)
 
     def bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> list[object] | str:
         """The arguments, or why they cannot be."""
@@ -105,7 +111,7 @@ class _Way:
         for at in range(len(args), last):
             value = given.get(at, self._by_place[at][1].get("default", _MISSING))
             if value is _MISSING:
-                return f"cannot leave out '{self._by_place[at][0]}' where what comes after it is given"
+                return f"cannot leave out '{self._by_place[at][0]}' where what comes after it is given: give it as well"
             made.append(value)
         return [*made, options] if has_options else made
 
@@ -116,7 +122,8 @@ class _Way:
         for name, one in self._params:
             is_by_place = one["kind"] in ("positional", "either")
             is_left_out = one["kind"] == "keyword" or (is_by_place and self._place(name) >= self.required)
-            default = one.get("default") if one["optional"] and is_left_out else empty
+            is_optional = one["optional"] or (one["kind"] == "keyword" and self.may_do_without)
+            default = one.get("default") if is_optional and is_left_out else empty
             kind = _KINDS[one["kind"]]
             found.append(inspect.Parameter(name, kind, default=default, annotation=types.given(one["type"])))
         return inspect.Signature(found, return_annotation=types.result(self._result))

@@ -88,6 +88,55 @@ def test_what_a_function_gives_may_be_a_stream_and_no_set(tmp_path: Path, annota
     assert types_of(tmp_path, annotation, "result") == told
 
 
+HELD = """
+from collections.abc import Iterator
+from dataclasses import dataclass
+class Model:
+    def get(self) -> int: ...
+    def then(self) -> int: ...
+    def toJSON(self) -> int: ...
+    def dispose(self) -> int: ...
+@dataclass
+class Box:
+    model: Model
+    next: "Box | None" = None
+Models = dict[str, Model]
+def one() -> Model | None: ...
+def each() -> Iterator[Model]: ...
+def taken(models: list[Model]) -> None: ...
+def several() -> list[Model]: ...
+def boxed() -> "Box | None": ...
+def named() -> Models: ...
+def lists() -> Iterator[tuple[Model, int]]: ...
+"""
+
+
+def test_an_object_that_stays_where_it_is_is_no_part_of_a_value(tmp_path: Path) -> None:
+    module = module_of(tmp_path, HELD)
+    model = {"kind": "handle", "name": "Model"}
+    [taken] = [one["overloads"][0]["params"][0]["type"] for one in module["functions"] if one["name"] == "taken"]
+    assert taken == {"kind": "list", "item": model}
+    told = {one["name"]: one["overloads"][0]["result"] for one in module["functions"] if one["name"] != "taken"}
+    assert told == {
+        "one": {"kind": "union", "options": [model, {"kind": "none"}]},
+        "each": {"kind": "iterator", "item": model, "async": False},
+        "several": {"kind": "unknown", "text": "list[Model]"},
+        "boxed": {"kind": "unknown", "text": "'Box | None'"},
+        "named": {"kind": "unknown", "text": "Models"},
+        "lists": {
+            "kind": "iterator",
+            "item": {"kind": "unknown", "text": "Iterator[tuple[Model, int]]"},
+            "async": False,
+        },
+    }
+
+
+def test_methods_that_a_handle_cannot_have_are_left_out_with_a_reason(tmp_path: Path) -> None:
+    module = module_of(tmp_path, HELD)
+    assert [one["name"] for one in module["classes"][0]["methods"]] == ["get"]
+    assert [one["name"] for one in module["skipped"]] == ["Model.then", "Model.toJSON", "Model.dispose"]
+
+
 def test_each_kind_of_parameter_is_told_with_its_default(tmp_path: Path) -> None:
     [function] = module_of(tmp_path, "def f(a, /, b, c=[1], *rest, d, e='x', g=open, **more): ...")["functions"]
     [one] = function["overloads"]

@@ -41,7 +41,8 @@ export class Functions {
    * the object.
    */
   overloads(signature: ts.Signature, owner: string): Overload[] {
-    const result = this.terms.result(signature.getReturnType(), `${owner}Result`);
+    const given = signature.getReturnType();
+    const result = this.terms.sendable(this.terms.result(given, `${owner}Result`), given);
     const params = this.parameters(signature, owner);
     const last = params.at(-1);
     if (last === undefined || last.kind !== "either") return [{ params, result }];

@@ -48,10 +48,22 @@ export class TypeTerms {
     this.classes.set(symbol, name);
   }
 
+  /** Which class of the module a type's objects are of. */
+  classOf(type: ts.Type): string | null {
+    const symbol = type.getSymbol();
+    return (symbol === undefined ? undefined : this.classes.get(symbol)) ?? null;
+  }
+
   /** An interface, alias or enum that the module exports under this name. */
   addExported(symbol: ts.Symbol, name: string): void {
     const type = this.checker.getDeclaredTypeOfSymbol(symbol);
-    if (this.names.has(type) || (type.flags & this.api.TypeFlags.Object) === 0 && type.aliasSymbol === undefined && !this.isEnum(type)) {
+    // By the symbol: the type of an enum with one member is that member's.
+    if ((symbol.flags & this.api.SymbolFlags.Enum) !== 0) {
+      this.names.set(type, name);
+      this.named.push({ name, doc: this.docs.of(symbol), shape: "enum", members: this.members(symbol) });
+      return;
+    }
+    if (this.names.has(type) || (type.flags & this.api.TypeFlags.Object) === 0 && type.aliasSymbol === undefined) {
       // A second name, or one for what has no identity of its own, such as `string`.
       this.named.push({ name, doc: this.docs.of(symbol), shape: "alias", type: this.of(type, name, "out") });
       return;
@@ -63,6 +75,28 @@ export class TypeTerms {
   /** What a function gives, which it may promise. */
   result(type: ts.Type, hint: string): Type {
     return this.of(this.awaited(type) ?? type, hint, "out");
+  }
+
+  /**
+   * The same, of what a function of the module gives. An object that stays where it is can be that, or an item of an iterator,
+   * and cannot be sent within another value.
+   */
+  sendable(term: Type, type: ts.Type): Type {
+    if (term.kind === "iterator") return this.holdsObject(term.item, false, new Set()) ? { ...term, item: this.unknown(type) } : term;
+    return this.holdsObject(term, false, new Set()) ? this.unknown(type) : term;
+  }
+
+  private holdsObject(term: Type, isWithin: boolean, seen: Set<string>): boolean {
+    if (term.kind === "handle") return isWithin;
+    if (term.kind === "union") return term.options.some((option) => this.holdsObject(option, isWithin, seen));
+    if (term.kind === "list") return this.holdsObject(term.item, true, seen);
+    if (term.kind === "tuple") return term.items.some((item) => this.holdsObject(item, true, seen));
+    if (term.kind === "dict") return this.holdsObject(term.value, true, seen);
+    if (term.kind !== "ref" || seen.has(`${term.name} ${isWithin}`)) return false;
+    seen.add(`${term.name} ${isWithin}`);
+    const named = this.named.find(({ name }) => name === term.name);
+    if (named?.shape === "alias") return this.holdsObject(named.type, isWithin, seen);
+    return named !== undefined && "fields" in named && named.fields.some((field) => this.holdsObject(field.type, true, seen));
   }
 
   isPromised(type: ts.Type): boolean {
@@ -221,7 +255,7 @@ export class TypeTerms {
   private define(type: ts.Type, name: string, symbol: ts.Symbol | undefined): void {
     const doc = symbol === undefined ? null : this.docs.of(symbol);
     if (this.isEnum(type)) {
-      this.named.push({ name, doc, shape: "enum", members: this.members(type) });
+      this.named.push({ name, doc, shape: "enum", members: this.members(type.symbol) });
       return;
     }
     const isRecord = this.isRecord(type);
@@ -245,8 +279,8 @@ export class TypeTerms {
     return { name: property.name, type: term, optional: isOptional, doc: this.docs.of(property) };
   }
 
-  private members(type: ts.Type): { name: string; value: string | number }[] {
-    const members = (type.symbol.declarations ?? []).filter((one) => this.api.isEnumDeclaration(one)).flatMap((one) => [...one.members]);
+  private members(symbol: ts.Symbol): { name: string; value: string | number }[] {
+    const members = (symbol.declarations ?? []).filter((one) => this.api.isEnumDeclaration(one)).flatMap((one) => [...one.members]);
     return members.map((member) => ({ name: member.name.getText().replace(/^["']|["']$/g, ""), value: this.checker.getConstantValue(member) ?? 0 }));
   }
 

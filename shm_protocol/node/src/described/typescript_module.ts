@@ -156,8 +156,13 @@ class ModuleDescriber {
       this.skip(name, "a value that its source does not tell");
       return;
     }
-    const term = this.terms.of(type, `${name}Type`, "out");
-    this.module.instances.push({ name, class: term.kind === "handle" ? term.name : null, methods, doc: this.docs.of(symbol) });
+    this.module.instances.push({ name, class: this.terms.classOf(type), methods, doc: this.docs.of(symbol) });
+    for (const property of this.checker.getPropertiesOfType(type)) {
+      const isPrivate = property.name.startsWith("_") || methods.some((method) => method.name === property.name);
+      if (!isPrivate && this.functions.methods(this.checker.getTypeOfSymbol(property), name).length > 0) {
+        this.skip(`${name}.${property.name}`, "an object within another: export it by itself");
+      }
+    }
   }
 
   private describeClass(name: string, symbol: ts.Symbol): ClassDescription {
@@ -168,7 +173,10 @@ class ModuleDescriber {
     );
     const init = signature === undefined || isAbstract ? null : (this.functions.overloads(signature, name)[0] ?? null);
     if (init !== null) init.result = { kind: "handle", name };
-    const methods = this.functions.methods(this.checker.getDeclaredTypeOfSymbol(symbol), name);
+    const methods = this.functions.methods(this.checker.getDeclaredTypeOfSymbol(symbol), name).filter((method) => {
+      if (method.name === "close") this.skip(`${name}.close`, "what a handle has of that name is its own, and releases it");
+      return method.name !== "close";
+    });
     return { name, doc: this.docs.of(symbol), init, methods, static: this.functions.methods(made, name) };
   }
 

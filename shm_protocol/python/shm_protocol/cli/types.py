@@ -169,7 +169,7 @@ def _left_out(module: Module, unknown: Sequence[str]) -> Iterator[str]:
         yield f"{skipped['name']} is left out: {skipped['why']}"
     as_what = "unknown" if module["language"] == "python" else "Any"
     for text in unknown:
-        yield f"{text} is not known here, and told as {as_what}"
+        yield f"{text} is not known here, or cannot be sent, and told as {as_what}"
 
 
 def _texts(source: _Source, module: Module, types: str, options: Options) -> Iterator[tuple[Path, str]]:

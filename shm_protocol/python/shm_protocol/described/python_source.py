@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Final
 
-    from .description import Module, Type
+    from .description import Class, Module, Type
 
 _WHY_NOT: Final = {
     "exception": "a class of exceptions: it arrives as a RemoteError, or as a class of your own that both sides "
@@ -29,6 +29,12 @@ _WHY_NOT: Final = {
     "protocol": "a protocol",
 }
 """Of kinds of classes that are not described."""
+_NOT_OF_HANDLES: Final = {
+    "dispose": "what a handle has of that name is its own, and releases it",
+    "then": "JavaScript would call it unasked, so that a handle has none",
+    "toJSON": "JavaScript would call it unasked, so that a handle has none",
+}
+"""Names of methods."""
 _TYPE_VARIABLES: Final = ("typing.TypeVar", "typing.ParamSpec", "typing.TypeVarTuple")
 _MADE_OF_TYPES: Final = (
     "typing.Literal",
@@ -129,7 +135,7 @@ class _Reader:
                 # Also one that is not listed: a listed function may tell of it.
                 module["types"].append(named(definition, scope))
             elif kind == "class" and self._is_public(name):
-                module["classes"].append(described(definition, scope))
+                self._add_class(described(definition, scope), module)
             elif kind in ("exception", "protocol") and self._is_public(name):
                 module["skipped"].append({"name": name, "why": _WHY_NOT[kind]})
         for name, expression in scope.aliases.items():
@@ -139,6 +145,13 @@ class _Reader:
         self._read_assignments(module)
         self._tell_missing(module)
         return module
+
+    def _add_class(self, one: Class, module: Module) -> None:
+        left_out = [method["name"] for method in one["methods"] if method["name"] in _NOT_OF_HANDLES]
+        module["skipped"] += [{"name": f"{one['name']}.{name}", "why": _NOT_OF_HANDLES[name]} for name in left_out]
+        module["classes"].append(
+            {**one, "methods": [method for method in one["methods"] if method["name"] not in left_out]}
+        )
 
     def _read_assignments(self, module: Module) -> None:
         scope = self._scope

@@ -84,7 +84,7 @@ def _result(function: AnyFunction, annotations: Annotations) -> Type:
     is_async = isinstance(function, ast.AsyncFunctionDef)
     if function.returns is None and _yields(function):
         return {"kind": "iterator", "item": {"kind": "any"}, "async": is_async}
-    return annotations.read(annotations.awaited(function.returns) or function.returns, "result")
+    return annotations.result(annotations.awaited(function.returns) or function.returns)
 
 
 def _yields(function: AnyFunction) -> bool:

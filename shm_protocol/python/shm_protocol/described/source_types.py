@@ -111,6 +111,43 @@ class Annotations:
             return self._own(node.id, place, node)
         return self._bare(name, place, node)
 
+    def result(self, node: ast.expr | None) -> Type:
+        """The same of what a function gives. An object that stays where it is can be that, or an item of an iterator,
+        and cannot be sent within another value.
+        """
+        read = self.read(node, "result")
+        if node is None:
+            return read
+        if read["kind"] == "iterator":
+            if self._holds_object(read["item"], False, set()):
+                read["item"] = _unknown(node)
+            return read
+        return _unknown(node) if self._holds_object(read, False, set()) else read
+
+    def _holds_object(self, of: Type, is_within: bool, seen: set[tuple[str, bool]]) -> bool:
+        match of["kind"]:
+            case "handle":
+                return is_within
+            case "union":
+                return any(self._holds_object(option, is_within, seen) for option in of["options"])
+            case "list":
+                return self._holds_object(of["item"], True, seen)
+            case "tuple":
+                return any(self._holds_object(item, True, seen) for item in of["items"])
+            case "dict":
+                return self._holds_object(of["value"], True, seen)
+            case "ref" if (of["name"], is_within) not in seen:
+                seen.add((of["name"], is_within))
+                return self._named_holds_object(of["name"], is_within, seen)
+        return False
+
+    def _named_holds_object(self, name: str, is_within: bool, seen: set[tuple[str, bool]]) -> bool:
+        alias = self._scope.aliases.get(name)
+        if alias is not None:
+            return self._holds_object(self.read(alias, "result"), is_within, seen)
+        fields = [one for one in self._scope.classes[name].body if isinstance(one, ast.AnnAssign)]
+        return any(self._holds_object(self.read(one.annotation, "result"), True, seen) for one in fields)
+
     def awaited(self, node: ast.expr | None) -> ast.expr | None:
         """What is awaited of an annotation `Awaitable[T]`, `Coroutine[…, T]`; None for any other."""
         if isinstance(node, ast.Subscript) and self._scope.qualified(node.value) in _AWAITABLES:

@@ -80,9 +80,10 @@ class _Writer:
         # Not as a subclass of Handle, which has any name.
         body = _docstring(one["doc"], INDENT)
         if one["init"] is not None:
-            body += f"{INDENT}def __init__({self._parameters(one['init'], 'self')}) -> None: ...\n"
-        # A handle's own is what is called by that name.
-        body += self._methods([method for method in one["methods"] if method["name"] != "close"])
+            made = [self._parameters(way, "self") for way in _ways([one["init"]])]
+            overload = f"{INDENT}@{self.types.imported('typing', 'overload')}\n" if len(made) > 1 else ""
+            body += "".join(f"{overload}{INDENT}def __init__({parameters}) -> None: ...\n" for parameters in made)
+        body += self._methods(one["methods"])
         body += "".join(self._function(function, INDENT, is_static=True) for function in one["static"])
         body += f"{INDENT}def close(self) -> None: ...\n"
         body += f"{INDENT}def __enter__(self) -> {self.types.imported('typing', 'Self')}: ...\n"
@@ -113,7 +114,7 @@ class _Writer:
 
     def _function(self, function: Function, indent: str, first: str = "", *, is_static: bool = False) -> str:
         name = for_python(function["name"])
-        overloads = function["overloads"]
+        overloads = _ways(function["overloads"])
         decorators = f"{indent}@{self.types.built_in('staticmethod')}\n" if is_static else ""
         told = ""
         for place, overload in enumerate(overloads):
@@ -147,6 +148,38 @@ class _Writer:
         if one["kind"] in ("var", "var_keyword"):
             return f"{'*' if one['kind'] == 'var' else '**'}{told}"
         return f"{told} = ..." if one["optional"] and is_left_out else told
+
+
+def _ways(overloads: Sequence[Overload]) -> list[Overload]:
+    """The same, in so many that each call of one is right. What is left out before something that is given is sent as
+    its default: where that cannot be told, either it is given or nothing behind it.
+    """
+    found = [_without_gaps(one, len(one["params"])) for one in overloads]
+    for one in overloads:
+        params = one["params"]
+        required = [place for place, param in enumerate(params) if not param["optional"] and param["kind"] != "var"]
+        last = max(required, default=-1)
+        found += [_without_gaps(one, place + 1) for place in _gaps(params) if place > last]
+    return [one for place, one in enumerate(found) if one not in found[:place]]
+
+
+def _without_gaps(one: Overload, length: int) -> Overload:
+    params = one["params"][:length]
+    gaps = _gaps(params)
+    return {
+        "params": [{**param, "optional": False} if at in gaps else param for at, param in enumerate(params)],
+        "result": one["result"],
+    }
+
+
+def _gaps(params: Sequence[Parameter]) -> list[int]:
+    """Where something is optional, by a default that cannot be told, and stands before what may be given by name."""
+    by_name = [at for at, param in enumerate(params) if param["kind"] in ("either", "keyword", "var_keyword")]
+    return [
+        at
+        for at, param in enumerate(params)
+        if param["kind"] == "either" and param["optional"] and "default" not in param and at < max(by_name)
+    ]
 
 
 def _literal(value: float | str) -> str:
