@@ -326,6 +326,8 @@ class _Attempt:
 
     def _reach(self, dialed: socket.socket) -> None:
         path = self._settings.path
+        if path.is_dir():
+            raise PeerUnavailable(f"{path} is a directory: the socket in it is {path / config.SOCKET_NAME}")
         try:
             config.check_directory(path.parent)
             config.check_socket(path)

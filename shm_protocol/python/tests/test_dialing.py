@@ -127,6 +127,11 @@ def test_nobody_listening_is_told_at_once_with_the_path_and_what_to_do(path: Pat
         shm_protocol.connect(path)
 
 
+def test_a_directory_is_told_from_the_socket_in_it(path: Path) -> None:
+    with pytest.raises(PeerUnavailable, match=f"^{path.parent} is a directory: the socket in it is {path.parent}/no"):
+        shm_protocol.connect(path.parent)
+
+
 def test_a_directory_that_others_may_enter_is_refused(listen: Listen, path: Path) -> None:
     listen()
     path.parent.chmod(0o755)
