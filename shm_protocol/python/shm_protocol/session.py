@@ -449,8 +449,9 @@ class Session:
         if not call.done:
             self._reply(self.forget(call.id))
             call.done = True
-        if call.items is not None:
-            call.items.clear()
+            if call.items:
+                # It alone: what came before it is read first.
+                call.items.pop()
         call.result = None
         call.error = why
 

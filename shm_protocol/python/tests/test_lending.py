@@ -316,3 +316,15 @@ def test_what_is_missing_in_a_message_fails_its_call_alone(monkeypatch: pytest.M
     assert isinstance(call.error, EncodeError)
     said = "m.f: args: an array cannot be received: NumPy cannot be imported now ([Errno 24] Too many open files)"
     assert str(call.error) == said
+
+
+def test_a_stream_gives_what_came_before_an_item_that_cannot_be_read() -> None:
+    caller = Session(2**26)
+    call_id, _ = caller.start("m.f", (), {"stream": 9})
+    call = caller.track(call_id, "m.f", 9)
+    caller.receive(b"\x93\x04\x01\xa5first")
+    caller.receive(b"\x93\x04\x01" + UNREADABLE_TABLE)
+    assert call.items is not None
+    assert list(call.items) == ["first"]
+    assert isinstance(call.error, EncodeError)
+    assert caller.replies.popleft()[1] == frames.CANCEL
