@@ -632,6 +632,14 @@ def test_without_children_it_is_told_which_file_nobody_exposes(project: Project)
     )
 
 
+@pytest.mark.parametrize("name", ["SHM_POLYGLOT_CHILD", "SHM_POLYGLOT_WATCH"])
+def test_a_setting_that_says_neither_yes_nor_no_is_refused_before_a_child_is_started(
+    project: Project, name: str
+) -> None:
+    source = 'import { add } from "./ml.py"; result = await add(1).catch(String);'
+    assert project.result(source, environment={name: "maybe"}) == f'RangeError: {name}="maybe": must be 0 or 1'
+
+
 def test_a_python_without_the_library_is_told_what_to_install(project: Project) -> None:
     python = project.write("python", f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
     python.chmod(0o755)

@@ -59,6 +59,8 @@ export function readSettings(environment: Environment = process.env, path?: stri
     bufferBytes: bufferBytesFrom(environment),
   };
   checkRingBytes(environment);
+  startsChildren(environment);
+  watches(environment);
   checkSocketPath(settings.path);
   return settings;
 }
@@ -152,7 +154,19 @@ function shown(value: string): string {
   return JSON.stringify(text).replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
-/** Whether edited modules are to be loaded again: see reloading.ts. `$SHM_POLYGLOT_WATCH` must be "1". */
-export function watches(): boolean {
-  return process.env["SHM_POLYGLOT_WATCH"] === "1";
+/** Whether a process may be started for what is imported of the other language. @throws RangeError */
+export function startsChildren(environment: Environment = process.env): boolean {
+  return flagFrom(environment, "SHM_POLYGLOT_CHILD", true);
+}
+
+/** Whether edited modules are to be loaded again: see reloading.ts. @throws RangeError */
+export function watches(environment: Environment = process.env): boolean {
+  return flagFrom(environment, "SHM_POLYGLOT_WATCH", false);
+}
+
+function flagFrom(environment: Environment, name: string, byDefault: boolean): boolean {
+  const value = environment[name];
+  if (!value) return byDefault;
+  if (value !== "0" && value !== "1") throw invalid(name, value, "0 or 1");
+  return value === "1";
 }

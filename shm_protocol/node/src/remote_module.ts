@@ -4,6 +4,7 @@ import { join, relative, sep } from "node:path";
 
 import { type Bridge, type CallOptions, openBridges, type StreamOptions } from "./bridge";
 import { childOf, type PythonChild } from "./children";
+import { startsChildren, watches } from "./config";
 import type { ConnectionInfo } from "./connection_info";
 import { runOutside } from "./current_call";
 import { isBridgeError, PeerUnavailable, UnknownMethod } from "./errors";
@@ -112,7 +113,9 @@ export class RemoteModule {
   }
 
   private async inChild(silent: Error | undefined): Promise<Way> {
-    if (process.env["SHM_POLYGLOT_CHILD"] === "0") {
+    // A child would refuse it, and be one that has ended.
+    watches();
+    if (!startsChildren()) {
       // It may be the one that runs it.
       if (silent !== undefined) throw silent;
       const why = this.isInChild ? "it is loaded" : `no worker exposes it (${whereWorkersAre()})`;

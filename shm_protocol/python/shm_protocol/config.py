@@ -32,6 +32,8 @@ DEFAULT_BUFFER_BYTES: Final = 512 * 1024
 """From so many bytes on handing a buffer over is quicker than copying it through the ring: docs/large-buffers.md."""
 DEFAULT_POOL_BYTES: Final = 256 * 1024 * 1024
 MAX_POOL_BYTES: Final = 2**40
+CHILD: Final = "SHM_POLYGLOT_CHILD"
+WATCH: Final = "SHM_POLYGLOT_WATCH"
 
 _MAX_SHOWN_CHARACTERS: Final = 100
 """So much of a value is shown in an error."""
@@ -92,6 +94,9 @@ def read_settings(
         )
     else:
         message = _integer(environment, "SHM_POLYGLOT_MAX_MESSAGE", MIN_MAX_MESSAGE, MAX_MAX_MESSAGE)
+    # Here nothing depends on them, but what is started may have got this environment.
+    starts_children(environment)
+    watches(environment)
     socket_path = Path(path) if path is not None else directory(environment) / SOCKET_NAME
     check_socket_path(socket_path)
     return Settings(
@@ -223,6 +228,18 @@ def shown(value: object) -> str:
     return repr(value) if type(value) in (int, float, bool) else f"(a {type(value).__name__})"
 
 
-def watches() -> bool:
-    """Whether edited modules are to be loaded again: see reloading.py. $SHM_POLYGLOT_WATCH must be "1"."""
-    return os.environ.get("SHM_POLYGLOT_WATCH") == "1"
+def starts_children(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a process may be started for what is imported of the other language. Raises ConfigError."""
+    return _flag(environment, CHILD, default=True)
+
+
+def watches(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether edited modules are to be loaded again: see reloading.py. Raises ConfigError."""
+    return _flag(environment, WATCH, default=False)
+
+
+def _flag(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = environment.get(name)
+    if text and text not in ("0", "1"):
+        raise ConfigError(f"{name}={shown(text)}: must be 0 or 1")
+    return text == "1" if text else default

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from . import forks
+from . import config, forks
 from .children import NodeChild, load_in_child
 from .client import Client, ClientStream
 from .errors import PeerGone, PeerUnavailable, UnknownMethod
 from .options import DEFAULT_CREDIT, DEFAULT_TIMEOUT_S
 from .sources import find_served
 from .streams import Stream
-
-CHILD: Final = "SHM_POLYGLOT_CHILD"
 
 
 class Place(NamedTuple):
@@ -117,9 +114,11 @@ class Route:
     def _in_own_child(self) -> Place:
         if self._was_served:
             raise PeerUnavailable(f"{self.file}: the Node that listens no longer exposes it")
-        if os.environ.get(CHILD) == "0":
+        # A child would refuse it, and be one that has ended.
+        config.watches()
+        if not config.starts_children():
             whose = "" if self._in_child else ", and none that listens exposes it"
-            raise PeerUnavailable(f"{self.file}: {CHILD}=0 lets this program start no Node{whose}")
+            raise PeerUnavailable(f"{self.file}: {config.CHILD}=0 lets this program start no Node{whose}")
         child, key, _ = load_in_child(self.file, fresh=self._fresh)
         self._fresh = False
         return Place(child.client, key, child, self._options)
