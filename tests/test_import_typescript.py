@@ -168,6 +168,31 @@ except Exception as error:
     ]
 
 
+@pytest.mark.parametrize("closed", ["<&- 2>&-", "<&- >&- 2>&-"])
+def test_a_program_whose_standard_streams_are_closed_has_a_child(folder: Path, closed: str) -> None:
+    (folder / "closed.py").write_text(
+        f"{START}from node_side import utils\nopen('closed.txt', 'w').write(str(utils.double(4)))\n"
+    )
+    (folder / "closed.txt").unlink(missing_ok=True)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+    command = ["sh", "-c", f'exec "$0" closed.py {closed}', sys.executable]
+    assert subprocess.run(command, cwd=folder, env=environment, timeout=HANG_S, check=False).returncode == 0
+    assert (folder / "closed.txt").read_text() == "8"
+
+
+@pytest.mark.parametrize("name", ["SHM_POLYGLOT_CHILD", "SHM_POLYGLOT_WATCH"])
+def test_a_setting_that_says_neither_yes_nor_no_is_refused_before_a_child_is_started(folder: Path, name: str) -> None:
+    program = """
+from shm_protocol import ConfigError
+try:
+    from node_side import utils
+    utils.double(1)
+except ConfigError as error:
+    print(error)
+"""
+    assert printed(folder, program, **{name: "maybe"}) == [f'{name}="maybe": must be 0 or 1']
+
+
 def test_the_finder_costs_an_import_of_the_library_next_to_nothing() -> None:
     done = run(
         "import sys, shm_protocol\nbefore = set(sys.modules)\nimport shm_protocol.typescript\n"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 from collections import deque
@@ -36,6 +38,7 @@ _CONNECTIONS: Final = 64
 """Calls at once, each from a thread of its own."""
 _SCRIPT: Final = "child.js"
 _READ_BYTES: Final = 64 * 1024
+_NEVER_READY: Final = "Node has closed the connection to this program before it was ready"
 
 
 class Export(NamedTuple):
@@ -99,7 +102,7 @@ class NodeChild:
         self._to_child, theirs = socket.socketpair()
         self._stderr: Final = _Stderr()
         try:
-            with theirs:
+            with _beyond_standard_streams(theirs) as theirs:
                 words = [*words, str(path), str(theirs.fileno())]
                 self._process: Final = _start(words, file.parent, chain, theirs.fileno(), self._stderr.write_end)
         except OSError as error:
@@ -188,7 +191,7 @@ class NodeChild:
         except OSError:
             told = b""
         if not told:
-            raise PeerUnavailable(f"{self._file}: it cannot be run: {self.epitaph()}")
+            raise PeerUnavailable(f"{self._file}: it cannot be run: {self.epitaph() or _NEVER_READY}")
 
 
 class _Children:
@@ -196,6 +199,16 @@ class _Children:
 
     running: ClassVar[dict[tuple[str, ...], NodeChild]] = {}
     starting: ClassVar[threading.Lock] = threading.Lock()
+
+
+def _beyond_standard_streams(their_end: socket.socket) -> socket.socket:
+    """The same with a descriptor above theirs. Of a program where they are closed, the next that is opened gets one of
+    them, and the child has its own there.
+    """
+    if their_end.fileno() > 2:
+        return their_end
+    with their_end:
+        return socket.socket(fileno=fcntl.fcntl(their_end, fcntl.F_DUPFD_CLOEXEC, 3))
 
 
 def _start(words: list[str], folder: Path, chain: str, kept: int, stderr: int) -> subprocess.Popen[bytes]:
@@ -252,7 +265,8 @@ def _copy(descriptor: int, lines: deque[str]) -> None:
     while part := os.read(descriptor, _READ_BYTES):
         with contextlib.suppress(OSError):
             view = memoryview(part)
-            while view:
+            # Where it was closed when the program began, anything may have its descriptor.
+            while view and sys.__stderr__ is not None:
                 view = view[os.write(2, view) :]
         *whole, rest = (rest + part)[-_READ_BYTES:].split(b"\n")
         lines.extend(f"{line.decode(errors='replace')}\n" for line in whole[-STDERR_LINES:])
