@@ -312,6 +312,9 @@ class Box:
     async def count(self, to: int) -> AsyncIterator[int]:
         for number in range(to):
             yield number
+    async def breaks(self) -> AsyncIterator[int]:
+        yield 1
+        raise ValueError("no such item")
     async def odd(self) -> AsyncIterator[object]:
         yield 1
         yield {1, 2}
@@ -358,6 +361,8 @@ result.twice = await box.twice(async (value) => value + 1);
 result.nested = [await box.told(() => box.twice((value) => value))];
 result.nested.push(await box.told(async () => (await all(box.count(500))).length));
 result.fails = await box.fail().catch(({ type, message, stack }) => [type, message, stack.includes("awaited.py")]);
+const stack = await all(box.breaks()).catch(({ stack }) => stack);
+result.breaks = [stack.includes("awaited.py"), stack.includes("child_serving.py")];
 result.odd = await all(box.odd()).catch(({ code }) => code);
 const stop = new AbortController();
 const sleeps = withOptions(box.sleep, { signal: stop.signal })().catch(({ name }) => name);
@@ -375,6 +380,7 @@ while ((result.ends = await box.ends()) < 2);
         "twice": 23,
         "nested": [21, 500],
         "fails": ["ValueError", "no such thing", True],
+        "breaks": [True, False],
         "odd": "EncodeError",
         "sleeps": "Cancelled",
         "ends": 2,

@@ -16,7 +16,7 @@ from .calls import ServedCall
 from .child_loop import ChildLoop
 from .connection import Connection
 from .current_call import being_served
-from .exits import is_interrupt
+from .exits import is_interrupt, traceback_of
 from .serving import Serving, without_our_frame
 from .streams import END
 
@@ -96,7 +96,7 @@ class _Response:
                 await self._send_items(result)
                 result = None
         except BaseException as raised:  # noqa: BLE001  # the thread that serves knows what ends the program
-            without_our_frame(raised)
+            _let_begin_at_users(raised)
             failed, result = raised, None
         self._give(partial(self._settle, result, failed))
 
@@ -161,6 +161,11 @@ class _Response:
         # Else it has been answered: an item could not be sent.
         if self._request.running:
             self._serving.settle(self._request, result, failed)
+
+
+def _let_begin_at_users(raised: BaseException) -> None:
+    while (trace := traceback_of(raised)) is not None and trace.tb_frame.f_code.co_filename == __file__:
+        without_our_frame(raised)
 
 
 class _Caller:
