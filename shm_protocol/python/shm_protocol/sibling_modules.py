@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 
@@ -43,8 +44,13 @@ def _module_in(folder: Path, name: str) -> Path | None:
     return next((path for path in (folder / name / "__init__.py", folder / f"{name}.py") if path.is_file()), None)
 
 
-def _imported_by(file: Path) -> Iterator[str]:
-    """The first part of each absolute name."""
+@cache
+def _imported_by(file: Path) -> tuple[str, ...]:
+    """The first part of each absolute name, as of when it was loaded."""
+    return tuple(dict.fromkeys(_names_in(file)))
+
+
+def _names_in(file: Path) -> Iterator[str]:
     try:
         tree = ast.parse(file.read_bytes(), file)
     except (OSError, SyntaxError, ValueError):
