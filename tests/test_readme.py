@@ -21,6 +21,8 @@ SOURCES = ("shm_protocol/python/shm_protocol", "shm_protocol/node/src", "python_
 VARIABLE = re.compile(r"\bSHM_POLYGLOT_[A-Z_]+\b|\bWEB_CONCURRENCY\b")
 # Read by the tests and by CI, not by a user's program.
 FOR_TESTS = {"SHM_POLYGLOT_REQUIRE_ENGINE", "SHM_POLYGLOT_SHARED"}
+# Set by the library itself, for the children that it starts.
+OF_CHILDREN = {"SHM_POLYGLOT_CHILD_CHAIN"}
 # Keys of a Flask app's configuration, which docs/flask.md lists: no variables of the environment.
 OF_FLASK = {f"SHM_POLYGLOT_{key}" for key in ("CONNECT_TIMEOUT", "WAIT", "NAME")}
 
@@ -109,7 +111,7 @@ def read_in(*folders: str) -> set[str]:
 
 
 def test_the_table_of_settings_is_exactly_what_the_code_reads() -> None:
-    assert settings_of_the_table() == read_in(*SOURCES) - FOR_TESTS - OF_FLASK
+    assert settings_of_the_table() == read_in(*SOURCES) - FOR_TESTS - OF_CHILDREN - OF_FLASK
 
 
 @pytest.mark.parametrize(
