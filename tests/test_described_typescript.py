@@ -178,6 +178,7 @@ export async function several(): Promise<Square[]> { return [] }
 export function boxed(): Box { throw new Error() }
 export function mapped(): Map<string, Square> { return new Map() }
 export const enum Only { One = "one" }
+export async function fails(): Promise<never> { throw new Error() }
 export function only(which: Only): Only { return which }
 export const tools = { once(): void {}, more: { twice(): void {} }, level: 1 };
 """
@@ -196,6 +197,7 @@ def test_what_cannot_cross_is_not_promised(tmp_path: Path) -> None:
         "several": {"kind": "unknown", "text": "Promise<Square[]>"},
         "boxed": {"kind": "unknown", "text": "Box"},
         "mapped": {"kind": "unknown", "text": "Map<string, Square>"},
+        "fails": {"kind": "union", "options": []},
         "only": {"kind": "ref", "name": "Only"},
     }
     assert types_of(overloads(module, "taken")[0]) == [{"kind": "list", "item": square}]

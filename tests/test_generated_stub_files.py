@@ -210,6 +210,7 @@ export function counted(words: string[]) { return new Map(words.map((word) => [w
 export function order(item: string, note?: string, count = 1, { gift }: { gift?: boolean } = {}): string {
   return `${item} ${note} ${count} ${gift}`;
 }
+export function close(): never { throw new Error("closed"); }
 export function placed(item?: string, at?: { shelf: number }): string { return `${item} ${at?.shelf}`; }
 
 export class Cart {
@@ -220,7 +221,7 @@ export class Cart {
 """
 
 RIGHT_SHOP = """\
-from typing import Literal, assert_type
+from typing import Literal, Never, assert_type
 
 import numpy
 import shop
@@ -250,6 +251,10 @@ shop.order("x", "a note", 2, {"gift": True})
 shop.placed()
 shop.placed("x", shelf=3)
 shop.placed("x", {"shelf": 3})
+
+
+def closed() -> Never:
+    shop.close()
 """
 
 WRONG_SHOP = """\

@@ -82,6 +82,7 @@ def test_an_annotation_is_told_as_what_crosses(tmp_path: Path, annotation: str, 
         ("t.Generator[int, None, None]", {"kind": "iterator", "item": {"kind": "int"}, "async": False}),
         ("t.AsyncIterator[int]", {"kind": "iterator", "item": {"kind": "int"}, "async": True}),
         ("set[str]", {"kind": "unknown", "text": "set[str]"}),
+        ("t.NoReturn", {"kind": "union", "options": []}),
     ],
 )
 def test_what_a_function_gives_may_be_a_stream_and_no_set(tmp_path: Path, annotation: str, told: object) -> None:

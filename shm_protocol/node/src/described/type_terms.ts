@@ -146,7 +146,9 @@ export class TypeTerms {
     const { TypeFlags } = this.api;
     const is = (flags: ts.TypeFlags): boolean => (type.flags & flags) !== 0;
     if (is(TypeFlags.Any | TypeFlags.Unknown | TypeFlags.NonPrimitive)) return { kind: "any" };
-    if (is(TypeFlags.Undefined | TypeFlags.Null | TypeFlags.Void | TypeFlags.Never)) return { kind: "none" };
+    if (is(TypeFlags.Undefined | TypeFlags.Null | TypeFlags.Void)) return { kind: "none" };
+    // One of no types.
+    if (is(TypeFlags.Never)) return { kind: "union", options: [] };
     if (type.isStringLiteral() || type.isNumberLiteral()) return { kind: "literal", values: [type.value] };
     if (is(TypeFlags.BooleanLiteral)) return { kind: "literal", values: [this.checker.typeToString(type) === "true"] };
     if (is(TypeFlags.StringLike)) return { kind: "str" };

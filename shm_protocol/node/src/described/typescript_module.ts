@@ -128,7 +128,7 @@ class ModuleDescriber {
     const { SymbolFlags } = this.api;
     const is = (flags: ts.SymbolFlags): boolean => (symbol.flags & flags) !== 0;
     if (name.startsWith("_")) {
-      if (is(SymbolFlags.Value)) this.skip(name, "names that begin with _ are private");
+      if (is(SymbolFlags.Value)) this.skip(name, "private, as all names that begin with _");
     } else if (is(SymbolFlags.Class) && this.isError(symbol)) {
       this.skip(name, "a class of errors: it arrives as a RemoteError, or as a class of your own that both sides register (register_error)");
     } else if (is(SymbolFlags.Class)) {
