@@ -41,6 +41,15 @@ test("a table of an ES module's copy is written by that copy, of a CommonJS modu
   assert.equal(run(packageRoot, "commonjs", `const arrow = require("apache-arrow"); ${program}`), "a,b,a true\n");
 });
 
+test("where require makes one more copy of an ES module, as with tsx, a table is still of the copy that is imported", () => {
+  const program = `const { _extensions } = require("node:module"); const plain = _extensions[".js"];
+    _extensions[".js"] = (module, file) => { if (file.endsWith(".mjs")) module.exports = { ...require(file.replace(/mjs$/, "js")) }; else plain(module, file); };
+    const arrow = await import("apache-arrow"); const t = arrow.tableFromArrays({ word: ["a", "b", "a"] }); const bytes = values.encode(t);
+    const back = values.tableOfBytes(new values.TableBytes(bytes.subarray(bytes.indexOf(0x0b) + 8)));
+    console.log(back.getChild("word").toArray().join(), Object.getPrototypeOf(back) === arrow.Table.prototype);`;
+  assert.equal(run(packageRoot, "module", program), "a,b,a true\n");
+});
+
 test("where apache-arrow is not installed the error says what to install", () => {
   const folder = mkdtempSync(join(tmpdir(), "shmp-"));
   try {

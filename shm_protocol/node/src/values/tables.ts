@@ -3,8 +3,8 @@
  * program's own, and nothing of it is loaded before a table is sent or has arrived.
  */
 
-import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
+import { existsSync, readFileSync } from "node:fs";
+import Module, { createRequire } from "node:module";
 import { isAbsolute, join } from "node:path";
 import { types } from "node:util";
 
@@ -112,11 +112,20 @@ function mainModule(): NodeJS.Module | undefined {
 function load(require: NodeJS.Require, file: string): ArrowLibrary | undefined {
   if (!existsSync(file)) return undefined;
   try {
-    return require(file) as ArrowLibrary;
+    return (file.endsWith(".mjs") && loadImported(file)) || (require(file) as ArrowLibrary);
   } catch (error) {
     if (read(error, "code") === "ERR_REQUIRE_ESM") return undefined;
     throw error;
   }
+}
+
+/** The copy that `import` gives. To require it is the same, but where tsx has hooks: it makes one more copy of that. */
+function loadImported(file: string): ArrowLibrary | undefined {
+  if ((process.features as { require_module?: boolean }).require_module !== true) return undefined;
+  const module = new Module(file) as NodeJS.Module & { _compile?: (source: string, file: string, format: "module") => void };
+  module.filename = file;
+  module._compile?.(readFileSync(file, "utf8"), file, "module");
+  return module.exports as ArrowLibrary;
 }
 
 /** Has its class such a mark? */
