@@ -326,6 +326,25 @@ def test_javascript_in_commonjs_has_the_names_that_it_says_when_it_runs(folder: 
     assert (plain.add(1, 2), list(plain.count())) == (3, [1, 2])
 
 
+IMPORTS_PYTHON = {
+    "typed.ts": 'import { double } from "./calc.py";\nexport const more = async (n: number) => 1 + (await double(n))\n',
+    "imports.mjs": 'import { double } from "./calc.py";\nexport const more = async (n) => 1 + (await double(n));\n',
+    "requires.cjs": 'const calc = require("./calc.py");\nexports.more = async (n) => 1 + (await calc.double(n));\n',
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*((name, "") for name in IMPORTS_PYTHON), ("requires.cjs", "--require @shm-polyglot/protocol/register")],
+)
+def test_what_imports_python_itself_is_loaded_too(folder: Path, name: str, options: str) -> None:
+    (folder / "node_side" / "calc.py").write_text("def double(x: float) -> float:\n    return 2 * x\n")
+    (folder / "node_side" / name).write_text(IMPORTS_PYTHON[name])
+    program = f"import shm_protocol\nprint(shm_protocol.load('node_side/{name}').more(2))\n"
+    done = run(program, folder, NODE_OPTIONS=options, SHM_POLYGLOT_PYTHON=sys.executable)
+    assert (done.stdout, done.stderr) == ("5\n", "")
+
+
 def test_the_output_of_the_module_is_the_program_s_and_both_end_together(folder: Path) -> None:
     program = (
         "import shm_protocol\nutils = shm_protocol.load('node_side/utils.ts')\nutils.say('hello')\nprint(utils.pid())\n"

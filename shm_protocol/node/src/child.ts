@@ -5,6 +5,9 @@
  * when it may connect; when it closes, the program has ended, and so does this.
  */
 
+// Before all else: what it loads may import Python, as the program's own files may.
+import "./register";
+
 import { rmSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Worker } from "node:worker_threads";
