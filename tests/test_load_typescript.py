@@ -318,6 +318,16 @@ def test_where_there_is_no_compiler_that_is_not_told_as_the_cause_of_what_else_g
     assert "NoCompiler" not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize("name", ["thenable.ts", "thenable.mjs"])
+def test_a_module_that_exports_then_is_no_promise(folder: Path, name: str) -> None:
+    file = folder / "node_side" / name
+    file.write_text('export const then = () => "called";\nexport const add = (a, b) => a + b;\n')
+    if name.endswith(".ts"):
+        file.write_text(file.read_text().replace("a, b)", "a: number, b: number)"))
+    module: Any = load(file)
+    assert (module.add(1, 2), module.then()) == (3, "called")
+
+
 def test_javascript_in_commonjs_has_the_names_that_it_says_when_it_runs(folder: Path) -> None:
     file = folder / "plain.js"
     file.write_text("exports.add = (a, b) => a + b;\nexports.count = function* () { yield 1; yield 2 };\n")

@@ -46,7 +46,7 @@ export class Modules {
     for (const file of files) {
       // Whoever loads it for the first time is told why it cannot be.
       const before = await this.loaded.get(file)?.catch(() => undefined);
-      if (before !== undefined) seen.set(file, look(before.key, await evaluate(file, ++this.editions)));
+      if (before !== undefined) seen.set(file, look(before.key, (await evaluate(file, ++this.editions)).module));
     }
     for (const [file, again] of seen) this.loaded.set(file, Promise.resolve(this.show(again)));
   }
@@ -64,7 +64,7 @@ export class Modules {
   }
 
   private async loadNow(file: string, fresh: boolean): Promise<Loaded> {
-    const module = await evaluate(file, fresh ? ++this.editions : 0);
+    const { module } = await evaluate(file, fresh ? ++this.editions : 0);
     return this.show(look(this.unused(basename(file, extname(file)).replace(/\W/g, "_")), module));
   }
 
@@ -96,20 +96,24 @@ function look(key: string, module: object): Seen {
   return { key, exports, exposed };
 }
 
-/** A module in CommonJS by require, which its runner's hooks serve; one that can only be imported by import. */
-async function evaluate(file: string, edition: number): Promise<object> {
+/**
+ * A module in CommonJS by require, which its runner's hooks serve; one that can only be imported by import. Within an object:
+ * what exports a `then` would be awaited itself, by import as well.
+ */
+async function evaluate(file: string, edition: number): Promise<{ module: object }> {
   if (!isModule(file)) {
     const require = createRequire(file);
     try {
       if (edition > 0) Reflect.deleteProperty(require.cache, require.resolve(file));
-      return require(file) as object;
+      return { module: require(file) as object };
     } catch (error) {
       const code = (error as { code?: unknown } | undefined)?.code;
       // Nothing of it has run yet.
       if (code !== "ERR_REQUIRE_ESM" && code !== "ERR_REQUIRE_ASYNC_MODULE") throw error;
     }
   }
-  return (await import(pathToFileURL(file).href + (edition > 0 ? `?edition=${edition}` : ""))) as object;
+  const url = pathToFileURL(file).href + (edition > 0 ? `?edition=${edition}` : "");
+  return (await import(`data:text/javascript,${encodeURIComponent(`export * as module from ${JSON.stringify(url)};`)}`)) as { module: object };
 }
 
 function isModule(file: string): boolean {
