@@ -660,6 +660,38 @@ def test_a_python_without_the_library_is_told_what_to_install(project: Project) 
     assert "the Python /no/such/python cannot be run" in said
 
 
+@pytest.mark.parametrize("program", ["/bin/true", "/bin/false"])
+def test_a_program_that_is_no_python_is_told_by_its_name(project: Project, program: str) -> None:
+    wrong = {"SHM_POLYGLOT_PYTHON": program}
+    _, said = project.module('import { add } from "./ml.py"; await add(1);', fails=True, environment=wrong)
+    assert f"the Python {program} cannot be run (it answers as no Python does, with exit code " in said
+    assert "install Python 3.11 or newer, or set SHM_POLYGLOT_PYTHON to one" in said
+
+
+def test_without_descriptors_it_is_told_what_to_raise_and_with_some_the_child_starts(project: Project) -> None:
+    source = """
+import { closeSync, openSync } from "node:fs";
+import { add } from "./ml.py";
+const held = [];
+try { for (;;) held.push(openSync("/dev/null")); } catch {}
+result = [];
+for (; held.length > 0; closeSync(held.pop())) {
+  const told = await add(1, 2).catch(({ code, message }) => `${code}: ${message}`);
+  if (!result.includes(told)) result.push(told);
+}
+console.log(JSON.stringify(result));
+"""
+    program = project.write("descriptors.mjs", f"let result;{source}")
+    out, said = project.run("sh", "-c", 'ulimit -n 64; exec "$@"', "sh", "node", *REGISTER, program)
+    told = f"PeerUnavailable: the Python {sys.executable} cannot be started: this process has no file descriptors left"
+    assert (json.loads(out), said) == ([f"{told} (EMFILE): close some, or raise `ulimit -n`", 3], "")
+
+
+def test_a_temporary_folder_that_cannot_be_written_to_is_passed_over(project: Project) -> None:
+    source = 'import { add } from "./ml.py"; result = await add(1, 2);'
+    assert project.result(source, environment={"TMPDIR": "/proc/no/such/folder"}) == 3
+
+
 WORKER: Final = """
 import asyncio, shm_protocol, ml
 asyncio.run(shm_protocol.serve_async(expose={"learning": ml}))

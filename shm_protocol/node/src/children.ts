@@ -1,10 +1,10 @@
 /** Python children: processes of this program's own, which run what no worker does, and end with it. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { closeSync, lstatSync, mkdtempSync, openSync, readdirSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 import { Bridge, type CallOptions, type StreamOptions } from "./bridge";
 import { CHAIN, chainFor } from "./child_chain";
@@ -16,12 +16,14 @@ import { isBridgeError, PeerGone, PeerUnavailable } from "./errors";
 import { LastLines } from "./last_lines";
 import { statusOf } from "./listener";
 import { type Logger, stderrLogger } from "./log";
-import { pythonMissing } from "./python_command";
+import { isShortage, notStartable, pythonMissing } from "./python_command";
 import type { ValueStream } from "./streams";
 import type { Value } from "./value_types";
 
 const LOAD = "shm_polyglot.load";
 const PREFIX = "shm-polyglot-child-";
+/** More than a child takes of this process while it starts. */
+const DESCRIPTORS = 16;
 /** A child that is to end, and does not, ends itself after a second. */
 const END_MS = 3000;
 
@@ -55,8 +57,9 @@ export class PythonChild {
 
   constructor(private readonly python: string, file: string) {
     const chain = chainFor(file);
-    removeAbandoned();
-    this.directory = mkdtempSync(join(shortTemporaryFolder(), PREFIX));
+    checkDescriptors(python);
+    this.directory = makeDirectory(python);
+    removeAbandoned(dirname(this.directory));
     process.on("exit", this.onExit);
     process.on("beforeExit", this.onBeforeExit);
     let end: (how: string) => void = () => undefined;
@@ -114,7 +117,7 @@ export class PythonChild {
 
   private async start(chain: string, onEnd: (how: string) => void): Promise<Bridge> {
     const path = join(this.directory, SOCKET_NAME);
-    const bridge = await Bridge.listen({ path, log: quiet }, { isOfChild: true });
+    const bridge = await this.listen(path, onEnd);
     const child = spawn(this.python, ["-P", "-m", "shm_protocol.child", path], {
       stdio: ["ignore", "inherit", "pipe", "pipe"],
       env: { ...process.env, [CHAIN]: chain },
@@ -130,7 +133,7 @@ export class PythonChild {
     const failed = new Promise<never>((_, reject) => {
       child.once("error", (error) => {
         onEnd(error.message);
-        reject(new PeerUnavailable(pythonMissing(this.python, error.message)));
+        reject(new PeerUnavailable(notStartable(this.python, error)));
       });
       child.once("close", (code, signal) => {
         const how = signal === null ? `exit code ${code ?? "unknown"}` : `ended by ${signal}`;
@@ -144,7 +147,7 @@ export class PythonChild {
       this.lines.add(bytes);
       process.stderr.write(bytes);
     });
-    const pipes = [child.stderr, child.stdio[3]] as (Socket | null | undefined)[];
+    const pipes = [child.stderr as Socket | null | undefined, pipeOf(child)];
     for (const pipe of pipes) {
       pipe?.on("error", () => undefined);
       pipe?.unref();
@@ -159,6 +162,15 @@ export class PythonChild {
       child.unref();
     }
     return bridge;
+  }
+
+  private async listen(path: string, onEnd: (how: string) => void): Promise<Bridge> {
+    try {
+      return await Bridge.listen({ path, log: quiet }, { isOfChild: true });
+    } catch (error) {
+      onEnd("never started");
+      throw isShortage(error) ? new PeerUnavailable(notStartable(this.python, error), { cause: error }) : error;
+    }
   }
 
   private notStarted(how: string): string {
@@ -197,7 +209,7 @@ export class PythonChild {
 
   /** Without which it ends. */
   private closePipe(): void {
-    (this.process?.stdio[3] as Socket | null | undefined)?.destroy();
+    pipeOf(this.process)?.destroy();
   }
 
   /** Have it end, and wait for that: what it has registered for its end runs. */
@@ -233,6 +245,37 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined
   }
 }
 
+/** That by which it is told that this process has ended. Without descriptors Node gives a child that has none. */
+function pipeOf(child: ChildProcess | undefined): Socket | null | undefined {
+  return (child?.stdio as ChildProcess["stdio"] | undefined)?.[3] as Socket | null | undefined;
+}
+
+/** Before anything is begun: what fails for want of them halfway, such as `spawn`, keeps those that it had. */
+function checkDescriptors(python: string): void {
+  const opened: number[] = [];
+  try {
+    while (opened.length < DESCRIPTORS) opened.push(openSync("/dev/null", "r"));
+  } catch (error) {
+    if (isShortage(error)) throw new PeerUnavailable(notStartable(python, error), { cause: error });
+  } finally {
+    for (const descriptor of opened) closeSync(descriptor);
+  }
+}
+
+/** A directory for a child's socket, where one can be made. */
+function makeDirectory(python: string): string {
+  const folders = [...new Set([shortTemporaryFolder(), "/tmp", "/var/tmp"])];
+  const refusals: string[] = [];
+  for (const folder of folders) {
+    try {
+      return mkdtempSync(join(folder, PREFIX));
+    } catch (error) {
+      refusals.push((error as Error).message);
+    }
+  }
+  throw new PeerUnavailable(`no folder can be made for the socket of the Python ${python}: ${refusals.join("; ")}: set TMPDIR to a folder that can be written to`);
+}
+
 function shortTemporaryFolder(): string {
   const folder = tmpdir();
   const longest = join(folder, `${PREFIX}XXXXXX`, `${SOCKET_NAME}.0123456789abcdef`);
@@ -240,9 +283,8 @@ function shortTemporaryFolder(): string {
 }
 
 /** Remove what programs that were killed have left: directories whose socket nobody listens on. */
-function removeAbandoned(): void {
-  const folder = shortTemporaryFolder();
-  for (const name of readdirSync(folder)) {
+function removeAbandoned(folder: string): void {
+  for (const name of namesIn(folder)) {
     if (!name.startsWith(PREFIX)) continue;
     const directory = join(folder, name);
     const path = join(directory, SOCKET_NAME);
@@ -257,5 +299,13 @@ function removeAbandoned(): void {
     socket.once("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "ECONNREFUSED") rmSync(directory, { recursive: true, force: true });
     });
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return []; // A folder that may be written to, but not read; or there are no descriptors left.
   }
 }

@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 
-import { pythonFor, pythonMissing } from "../python_command";
+import { notStartable, pythonFor, pythonMissing } from "../python_command";
 import { readCarried } from "./carried";
 import type { ModuleDescription } from "./description";
 
@@ -29,13 +29,24 @@ export function describePython(file: string): ModuleDescription {
 function readByPython(file: string): ModuleDescription | Error {
   const python = pythonFor(file);
   const args = ["-P", "-S", "-E", "-c", PROGRAM, folderOfDescriber(), file];
-  const { status, stdout, stderr, error } = spawnSync(python, args, { encoding: "utf8", maxBuffer: ENOUGH_BYTES, stdio: ["ignore", "pipe", "pipe"] });
-  if (error !== undefined) return new Error(pythonMissing(python, error.message));
-  if (status === 0) return JSON.parse(stdout) as ModuleDescription;
+  const { status, signal, stdout, stderr, error } = spawnSync(python, args, { encoding: "utf8", maxBuffer: ENOUGH_BYTES, stdio: ["ignore", "pipe", "pipe"] });
+  if (error !== undefined) return new Error(notStartable(python, error));
+  const told = status === 0 ? parsed(stdout) : undefined;
+  if (told !== undefined) return told;
   const said = stderr.trim();
   if (said.startsWith("SyntaxError: ")) throw new SyntaxError(said.slice("SyntaxError: ".length));
   if (said.includes("Unknown option: -P")) return new Error(pythonMissing(python, "it is older than 3.11"));
-  throw new Error(`${file} cannot be described: ${said}`);
+  if (status === 0 || said === "") return new Error(pythonMissing(python, `it answers as no Python does, with ${signal ?? `exit code ${status ?? "unknown"}`}`));
+  throw new Error(`${file} cannot be described by the Python ${python}: ${said}`);
+}
+
+/** Undefined: some other program has written it. */
+function parsed(written: string): ModuleDescription | undefined {
+  try {
+    return JSON.parse(written) as ModuleDescription;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The folder that the package `described` lies in: in this package, in a checkout in Python's. */
