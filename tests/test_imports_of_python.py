@@ -687,6 +687,15 @@ console.log(JSON.stringify(result));
     assert (json.loads(out), said) == ([f"{told} (EMFILE): close some, or raise `ulimit -n`", 3], "")
 
 
+@pytest.mark.parametrize("entry", ["@shm-polyglot/protocol", *(REGISTER[1:]), "@shm-polyglot/protocol/stubs"])
+def test_a_node_that_is_too_old_is_told_before_anything_else_of_it(project: Project, entry: str) -> None:
+    old = 'Object.defineProperty(process, "versions", { value: { ...process.versions, node: "18.20.8" } });'
+    old += "delete String.prototype.toWellFormed; delete String.prototype.isWellFormed;"
+    program = project.write("old.cjs", f'{old}\nrequire("{entry}");\n')
+    _, said = project.run("node", program, fails=True)
+    assert "\nError: Node 20 or newer is needed (this is 18.20.8)\n" in said
+
+
 def test_a_temporary_folder_that_cannot_be_written_to_is_passed_over(project: Project) -> None:
     source = 'import { add } from "./ml.py"; result = await add(1, 2);'
     assert project.result(source, environment={"TMPDIR": "/proc/no/such/folder"}) == 3

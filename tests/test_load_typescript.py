@@ -293,6 +293,33 @@ def test_what_cannot_be_loaded_is_told(folder: Path, monkeypatch: pytest.MonkeyP
         load(folder / "node_side" / "other.ts")
 
 
+OLD_NODE = """
+Object.defineProperty(process, "versions", { value: { ...process.versions, node: "18.20.8" } });
+delete String.prototype.toWellFormed;
+delete String.prototype.isWellFormed;
+"""
+
+
+@pytest.mark.parametrize("is_described", [False, True])
+def test_a_node_that_is_too_old_is_told_before_anything_else_of_it(folder: Path, is_described: bool) -> None:
+    program = "import shm_protocol\nshm_protocol.load('node_side/shared.ts')\n"
+    cache = folder / f"cache of {is_described}"
+    if is_described:
+        assert run(program, folder, XDG_CACHE_HOME=str(cache)).stderr == ""
+    old = folder / "old.cjs"
+    old.write_text(OLD_NODE)
+    node = folder / "old" / "node"
+    node.parent.mkdir(exist_ok=True)
+    node.write_text(f'#!/bin/sh\nexec {shutil.which("node")} --require {old} "$@"\n')
+    node.chmod(0o755)
+    path = os.pathsep.join((str(node.parent), os.environ["PATH"]))
+    done = run(program, folder, XDG_CACHE_HOME=str(cache), PATH=path)
+    file = folder / "node_side" / "shared.ts"
+    told = f"PeerUnavailable: {file}: Node 20 or newer is needed (this is 18.20.8)\n"
+    assert done.stderr.endswith(told)
+    assert "During handling of the above exception" not in done.stderr
+
+
 def test_without_a_compiler_the_names_are_those_that_the_module_says(tmp_path: Path) -> None:
     package = tmp_path / "node_modules" / "@shm-polyglot" / "protocol"
     shutil.copytree(ROOT / "shm_protocol" / "node" / "dist", package / "dist")

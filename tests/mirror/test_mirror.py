@@ -87,6 +87,7 @@ ROOMS_OF_NODE = {
     "listener": "Node accepts, Python dials",
     "manifest": "package.json, by which Node tells what a file is",
     "meta": "a type of its own: in Python a dict",
+    "node_version": "of Python that is too old pip tells",
     "other_listener": "Node accepts: of two that would the second names the first",
     "package_info": "in Python in handshake",
     "poller": "one turn of the loop for all channels",

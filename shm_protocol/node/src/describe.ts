@@ -4,6 +4,8 @@
  * that a program should hold.
  */
 
+import "./node_version";
+
 import { describeTypeScript } from "./described/typescript_module";
 import { describe } from "./thrown";
 

@@ -1,5 +1,7 @@
 /** What modules import that `shm-polyglot types --stubs` has written, for tools that know no import hooks. */
 
+import "./node_version";
+
 import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";

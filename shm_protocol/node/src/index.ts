@@ -14,6 +14,8 @@
  * @module @shm-polyglot/protocol
  */
 
+import "./node_version";
+
 export { Bridge, type CallOptions, listen, type ListenOptions, type NotifyOptions, type StreamOptions } from "./bridge";
 export type { BridgeEvents, BridgeListener } from "./bridge_events";
 export type { BufferStats } from "./buffer_stats";

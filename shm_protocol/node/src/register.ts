@@ -4,6 +4,8 @@
  * first line.
  */
 
+import "./node_version";
+
 import Module from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";

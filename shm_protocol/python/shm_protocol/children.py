@@ -21,7 +21,7 @@ from . import forks, node_command
 from .child_chain import CHAIN, chain_for
 from .client import connect
 from .errors import CallTimeout, PeerGone, PeerUnavailable, RemoteError
-from .node_package import find_node, script_of
+from .node_package import check_new_enough, find_node, script_of
 
 START_TIMEOUT_S: Final = 30.0
 """So long Node may take to start, with what runs TypeScript."""
@@ -191,7 +191,9 @@ class NodeChild:
         except OSError:
             told = b""
         if not told:
-            raise PeerUnavailable(f"{self._file}: it cannot be run: {self.epitaph() or _NEVER_READY}")
+            epitaph = self.epitaph()
+            check_new_enough(self._file, epitaph)
+            raise PeerUnavailable(f"{self._file}: it cannot be run: {epitaph or _NEVER_READY}")
 
 
 class _Children:

@@ -14,6 +14,7 @@ JAVASCRIPT: Final = (".js", ".mjs", ".cjs")
 TYPESCRIPT: Final = (".ts", ".mts", ".cts")
 RUNNERS: Final = ("tsx", "ts-node")
 """In the order of preference, where the project has both."""
+OLDEST_NODE: Final = 20
 TIMEOUT_S: Final = 20.0
 ABOUT_NODE: Final = "console.log(JSON.stringify([process.versions.node, process.features.typescript || false]))"
 
@@ -49,8 +50,11 @@ def find_node() -> Node:
             [path, "-e", ABOUT_NODE], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=True
         )
         version, types = json.loads(done.stdout)
+        is_too_old = int(version.partition(".")[0]) < OLDEST_NODE
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise CannotRunNode(f"{path} does not run: {error}; try `node --version`") from None
+    if is_too_old:
+        raise CannotRunNode(f"Node {OLDEST_NODE} or newer is needed ({path} is {version})")
     return Node(path, version, bool(types))
 
 

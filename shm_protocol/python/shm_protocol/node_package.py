@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,8 @@ from typing import Final
 from .errors import PeerUnavailable
 
 PACKAGE: Final = "@shm-polyglot/protocol"
+_TOO_OLD: Final = re.compile(r"Node \d+ or newer is needed \(this is [^)\n]*\)")
+"""What the package's scripts say first: shm_protocol/node/src/node_version.ts."""
 _CHECKOUT: Final = Path(__file__).parents[2] / "node"
 """Beside this package, where it is not installed but runs from a checkout."""
 
@@ -39,3 +42,9 @@ def find_node(file: Path) -> str:
     if node is None:
         raise PeerUnavailable(f"{file}: there is no node in $PATH: install Node 20 or newer (https://nodejs.org)")
     return node
+
+
+def check_new_enough(file: Path, said: str) -> None:
+    """said: by a script of the package's to stderr. Raises PeerUnavailable where that is that its Node is too old."""
+    if (found := _TOO_OLD.search(said)) is not None:
+        raise PeerUnavailable(f"{file}: {found[0]}")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from shm_protocol.node_command import CannotRunNode, Node, choose, entries
+from shm_protocol.node_command import CannotRunNode, Node, choose, entries, find_node
 
 OLD = Node("/bin/node", "20.1.0", strips_types=False)
 NEW = Node("/bin/node", "24.1.0", strips_types=True)
@@ -38,6 +38,16 @@ class Project:
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
+
+
+def test_a_node_that_is_too_old_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = tmp_path / "node"
+    node.write_text("#!/bin/sh\necho '[\"18.20.8\", false]'\n")
+    node.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CannotRunNode) as raised:
+        find_node()
+    assert str(raised.value) == f"Node 20 or newer is needed ({node} is 18.20.8)"
 
 
 @pytest.mark.parametrize("name", ["server.js", "server.mjs", "server.cjs"])

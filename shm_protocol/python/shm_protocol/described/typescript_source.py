@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from ..log import logger
-from ..node_package import find_node, script_of
+from ..node_package import check_new_enough, find_node, script_of
 from .description import Module
 
 TIMEOUT_S: Final = 120.0
@@ -67,15 +67,23 @@ def _ask(file: Path) -> tuple[Module, list[tuple[str, str]]]:
         )
     except subprocess.TimeoutExpired:
         raise CannotDescribe(f"{file}: TypeScript's compiler has not ended within {TIMEOUT_S:g} s") from None
-    try:
-        told: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
+    told = _parsed(done.stdout)
+    if told is None:
+        check_new_enough(file, done.stderr)
         said = done.stderr.strip() or f"Node ended with {done.returncode}"
-        raise CannotDescribe(f"{file}: it could not be described: {said}") from None
+        raise CannotDescribe(f"{file}: it could not be described: {said}")
     if "error" in told:
         kind = {"NoCompiler": NoCompiler, "NotTypeScript": NotTypeScript}.get(told["error"], CannotDescribe)
         raise kind(told["message"])
     return cast("Module", told["module"]), told["sources"]
+
+
+def _parsed(written: str) -> dict[str, Any] | None:
+    """None where the script did not come to write it."""
+    try:
+        return cast("dict[str, Any]", json.loads(written))
+    except ValueError:
+        return None
 
 
 def _cache_folder() -> Path:
