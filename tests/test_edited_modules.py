@@ -15,7 +15,7 @@ import pytest
 import shm_protocol
 import typescript_project
 from running import until
-from shm_protocol import UnknownMethod
+from shm_protocol import PeerGone, UnknownMethod
 from typescript_project import HANG_S, ROOT
 
 ML = """
@@ -281,7 +281,9 @@ def test_what_cannot_be_loaded_again_goes_on_as_it_was_and_is_told(
         told.append(capfd.readouterr().err)
         return "helper.ts: not loaded again, goes on as it was" in "".join(told)
 
-    for edition, wrong in enumerate(("export function (\n", "throw new Error('not today');\n"), 2):
+    for edition, wrong in enumerate(
+        ("export function (\n", "throw new Error('not today');\n", "process.exit(3);\n"), 2
+    ):
         before = utils.version()
         told.clear()
         write(modules / "helper.ts", wrong)
@@ -289,6 +291,29 @@ def test_what_cannot_be_loaded_again_goes_on_as_it_was_and_is_told(
         assert utils.version() == before
         write(modules / "helper.ts", f'export const name = (): string => "helper {edition}";\n')
         loads(utils, f"1 helper {edition}")
+
+
+def test_an_ecmascript_module_that_would_end_the_program_goes_on_as_it_was_and_may_end_it_later(
+    modules: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    exits = "export const end = (): never => process.exit(4);\n"
+    write(modules / "ends.mts", f"export const version = (): number => 1;\n{exits}")
+    ends: Any = shm_protocol.load(modules / "ends.mts")
+    assert ends.version() == 1
+    write(modules / "ends.mts", "await null;\nprocess.exit(3);\nexport const version = (): number => 2;\n")
+    told: list[str] = []
+
+    def is_told() -> bool:
+        told.append(capfd.readouterr().err)
+        return "ends.mts: not loaded again, goes on as it was" in "".join(told)
+
+    until(is_told, lambda: "".join(told))
+    assert "Error: process.exit(3) while it is loaded\n" in "".join(told)
+    assert ends.version() == 1
+    write(modules / "ends.mts", f"export const version = (): number => 3;\n{exits}")
+    until(lambda: bool(ends.version() == 3), lambda: str(ends.version()))
+    with pytest.raises(PeerGone, match="Node has ended with exit code 4"):
+        ends.end()
 
 
 def test_of_several_that_are_to_be_loaded_again_all_are_or_none(

@@ -1,5 +1,6 @@
 /** The modules that a child has loaded, and what it exposes of them. */
 
+import { AsyncLocalStorage } from "node:async_hooks";
 import { createRequire } from "node:module";
 import { basename, extname } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -46,7 +47,7 @@ export class Modules {
     for (const file of files) {
       // Whoever loads it for the first time is told why it cannot be.
       const before = await this.loaded.get(file)?.catch(() => undefined);
-      if (before !== undefined) seen.set(file, look(before.key, (await evaluate(file, ++this.editions)).module));
+      if (before !== undefined) seen.set(file, look(before.key, (await staying(() => evaluate(file, ++this.editions))).module));
     }
     for (const [file, again] of seen) this.loaded.set(file, Promise.resolve(this.show(again)));
   }
@@ -114,6 +115,28 @@ async function evaluate(file: string, edition: number): Promise<{ module: object
   }
   const url = pathToFileURL(file).href + (edition > 0 ? `?edition=${edition}` : "");
   return (await import(`data:text/javascript,${encodeURIComponent(`export * as module from ${JSON.stringify(url)};`)}`)) as { module: object };
+}
+
+/** Of a module that is loaded again: its own body may not end the process, what it has begun by then may later. */
+const again = new AsyncLocalStorage<{ isOver: boolean }>();
+
+/** Rejects with an error where `run` would end the process, and that goes on. Whatever else runs meanwhile may end it. */
+async function staying<T>(run: () => Promise<T>): Promise<T> {
+  const own = { isOver: false };
+  const ending: { exit: (code?: number | string | null) => never } = process;
+  const { exit } = ending;
+  const guarded = (code?: number | string | null): never => {
+    if (again.getStore()?.isOver !== false) return exit.call(process, code);
+    throw new Error(`process.exit(${code ?? ""}) while it is loaded`);
+  };
+  ending.exit = guarded;
+  try {
+    return await again.run(own, run);
+  } finally {
+    own.isOver = true;
+    // Unless the module has put something else in its place.
+    if (ending.exit === guarded) ending.exit = exit;
+  }
 }
 
 function isModule(file: string): boolean {

@@ -247,7 +247,8 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined
 
 /** That by which it is told that this process has ended. Without descriptors Node gives a child that has none. */
 function pipeOf(child: ChildProcess | undefined): Socket | null | undefined {
-  return (child?.stdio as ChildProcess["stdio"] | undefined)?.[3] as Socket | null | undefined;
+  const stdio = child?.stdio;
+  return stdio?.[3] as Socket | null | undefined;
 }
 
 /** Before anything is begun: what fails for want of them halfway, such as `spawn`, keeps those that it had. */
