@@ -657,11 +657,11 @@ def test_what_an_asynchronous_function_gives_that_cannot_be_sent_is_named(run: R
 
     async def test(client: AsyncClient) -> None:
         client.expose({"unsendable": unsendable, "stream": stream, "odd_items": odd_items})
-        with pytest.raises(RemoteError, match=r"EncodeError: result\.items\[0\]"):
+        with pytest.raises(RemoteError, match=r"EncodeError: unsendable: result\.items\[0\]"):
             await client.call("back", "unsendable")
         with pytest.raises(RemoteError, match=r"EncodeError: .*stream gives a stream: call it with stream\(\)"):
             await client.call("back", "stream")
-        with pytest.raises(RemoteError, match=r"EncodeError: item"):
+        with pytest.raises(RemoteError, match=r"EncodeError: odd_items: item"):
             await client.call("read_back", "odd_items", 5, 5)
         assert closed == [True]
 

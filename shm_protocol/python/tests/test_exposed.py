@@ -302,7 +302,7 @@ class Asynchronous:
     ],
 )
 def test_a_coroutine_function_is_refused_where_there_is_no_loop_with_what_to_do(value: Any) -> None:
-    with pytest.raises(TypeError, match=r"needs an event loop: expose it with connect_async\(role='worker'\)"):
+    with pytest.raises(TypeError, match=r"needs an event loop: serve it with serve_async\(\), AsyncWorker or"):
         Exposed({"f": value})
     assert Exposed({"f": value}, has_loop=True).functions
 
