@@ -15,7 +15,7 @@ import pytest
 import shm_protocol
 import typescript_project
 from running import until
-from shm_protocol import PeerGone, UnknownMethod
+from shm_protocol import PeerGone, UnknownMethod, children
 from typescript_project import HANG_S, ROOT
 
 ML = """
@@ -226,6 +226,8 @@ def test_a_function_may_become_asynchronous_and_plain_again(program: Program, tm
 
 @pytest.fixture
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # Those that other tests of this process have started do not watch.
+    children._close_all()
     monkeypatch.setenv("SHM_POLYGLOT_WATCH", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = typescript_project.make(tmp_path)
