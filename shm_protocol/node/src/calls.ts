@@ -5,7 +5,7 @@
 
 import type { Signal } from "./abort_signal";
 import { beingServed, type CurrentCall, newContext } from "./current_call";
-import { type BridgeError, CallTimeout, Cancelled, type ErrorMap } from "./errors";
+import { type BridgeError, CallTimeout, Cancelled, type ErrorMap, isBridgeError } from "./errors";
 import type { Entry } from "./exposables";
 import type { Meta } from "./meta";
 import type { Value } from "./value_types";
@@ -121,6 +121,11 @@ export class ServedCall implements CurrentCall {
   /** The deadline has passed. The caller will say that it does not want the answer; until then it may come in time. */
   expire(): void {
     this.abort(new CallTimeout(`the deadline of ${this.method} has passed`));
+  }
+
+  /** Whether the function has been told that its deadline has passed. */
+  get hasExpired(): boolean {
+    return isBridgeError(this.reason, CallTimeout);
   }
 
   private abort(reason: Error): void {

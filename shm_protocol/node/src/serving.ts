@@ -7,7 +7,7 @@ import { types } from "node:util";
 
 import type { CallSpan, ServedCall } from "./calls";
 import { errorToMap, ownErrorToMap } from "./error_maps";
-import { EncodeError, type ErrorMap, isBridgeError, MessageTooLarge, UnknownMethod } from "./errors";
+import { CallTimeout, EncodeError, type ErrorMap, isBridgeError, MessageTooLarge, UnknownMethod } from "./errors";
 import type { Entry } from "./exposables";
 import type { Exposed } from "./exposed";
 import { hear, hearWithin } from "./heard";
@@ -204,7 +204,9 @@ export class Serving implements CallTaker {
     if (call.cancelled || call.session.hasEnded) return;
     const error = errorToMap(thrown);
     this.logFailure(call, error);
-    if (call.id !== 0) call.session.respondError(call, error);
+    if (call.id === 0) return;
+    // Who wakes up first on a busy machine decides nothing: the caller's own clock says the same.
+    call.session.respondError(call, call.hasExpired ? ownErrorToMap(late(call, error)) : error);
   }
 
   private logFailure(call: ServedCall, error: ErrorMap): void {
@@ -243,4 +245,9 @@ function ownValue(object: unknown, key: string): unknown {
 function isThenable(value: unknown): boolean {
   const isObject = (typeof value === "object" && value !== null) || typeof value === "function";
   return isObject && typeof (value as { then?: unknown }).then === "function";
+}
+
+/** For a function that threw once it had been told that its deadline has passed. */
+function late({ method }: ServedCall, { type, code, message }: ErrorMap): CallTimeout {
+  return new CallTimeout(`${method}: its deadline had passed when it threw ${type ?? code}: ${message}`);
 }

@@ -346,6 +346,19 @@ suite("deadlines and cancellation", () => {
     assert.equal(left(), 0);
   });
 
+  test("what a function throws once its deadline has passed is a CallTimeout, also where its answer comes first", async () => {
+    const wait = (): Promise<never> => new Promise((_, reject) => {
+      const signal = currentCall()?.signal;
+      signal?.addEventListener("abort", () => { reject(new Error("stopped")); });
+    });
+    const pair = new Pair({}, { wait });
+    const call = outcome(pair.near.session.call("wait", [], { timeoutMs: Infinity, meta: { deadlineMs: 100 } }));
+    await pair.run();
+    pair.pass(101);
+    await pair.run();
+    assert.match(String(call.error), /^CallTimeout: wait: its deadline had passed when it threw Error: stopped$/);
+  });
+
   test("aborting the signal of a call cancels it at both ends", async () => {
     let served: AbortSignal | undefined;
     const pair = new Pair({}, { wait: () => { served = currentCall()?.signal; return new Promise(() => undefined); } });
