@@ -102,6 +102,7 @@ def main() -> None:
             report = {
                 "elapsed_ns": measured.elapsed_ns,
                 "checking_ns": measured.checking_ns,
+                "checking_cpu_ns": measured.checking_cpu_ns,
                 "errors": measured.errors,
                 "first_error": measured.first_error,
             }

@@ -77,10 +77,10 @@ async function main(): Promise<void> {
       continue;
     }
     try {
-      const { times_ns, elapsed_ns, checking_ns = 0, errors, first_error } = await obey(caller, order, orders);
+      const { times_ns, elapsed_ns, checking_ns = 0, checking_cpu_ns = 0, errors, first_error } = await obey(caller, order, orders);
       await orders.pause("done");
       fs.writeFileSync(order.times, new Uint8Array(Float64Array.from(times_ns).buffer));
-      orders.say(JSON.stringify({ elapsed_ns, checking_ns, errors, first_error }));
+      orders.say(JSON.stringify({ elapsed_ns, checking_ns, checking_cpu_ns, errors, first_error }));
     } catch (error) {
       orders.say(JSON.stringify({ failed: error instanceof Error ? error.message : String(error) }));
     }

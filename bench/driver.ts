@@ -10,6 +10,8 @@ const NS_PER_MS = 1e6;
 const MS_PER_S = 1e3;
 export const MOST_ERRORS = 100;
 const CLOCK_READINGS = 10_001;
+const LARGE_ANSWER_BYTES = 64 * 1024;
+const NS_PER_US = 1e3;
 
 /** What two readings of the clock, one right after the other, give: microseconds, median. */
 export function clockUs(): number {
@@ -20,6 +22,10 @@ export function clockUs(): number {
   }
   differences.sort();
   return (differences[CLOCK_READINGS >> 1] ?? 0) * MS_PER_S;
+}
+
+function processorNs({ user, system }: NodeJS.CpuUsage): number {
+  return (user + system) * NS_PER_US;
 }
 
 function show(value: unknown): string {
@@ -36,6 +42,9 @@ export async function measure(caller: Caller, case_: Case, calls: number, second
   let begun = 0;
   let ended = 0;
   let checking_ns = 0;
+  let checking_cpu_ns = 0;
+  // Of a small answer a look takes no longer than to read the processor's clock.
+  const isLarge = case_.payload_bytes >= LARGE_ANSWER_BYTES;
   let errors = 0;
   let firstError = "";
   const start = performance.now();
@@ -56,10 +65,13 @@ export async function measure(caller: Caller, case_: Case, calls: number, second
         let got = caller.call(case_.function, argument);
         if (got instanceof Promise) got = await got;
         const answered = performance.now();
+        const looked = isLarge ? process.cpuUsage() : undefined;
         times[ended++] = (answered - began) * NS_PER_MS;
         if (got !== answer && !isDeepStrictEqual(got, answer))
           failed(`call ${number} answered ${show(got)}, not ${show(answer)}`);
-        checking_ns += (performance.now() - answered) * NS_PER_MS;
+        const checking = (performance.now() - answered) * NS_PER_MS;
+        checking_ns += checking;
+        checking_cpu_ns += looked === undefined ? checking : processorNs(process.cpuUsage(looked));
       } catch (error) {
         times[ended++] = (performance.now() - began) * NS_PER_MS;
         failed(`call ${number} raised ${String(error)}`);
@@ -69,5 +81,5 @@ export async function measure(caller: Caller, case_: Case, calls: number, second
 
   await Promise.all(Array.from({ length: case_.outstanding }, oneAfterTheOther));
   const elapsed_ns = (performance.now() - start) * NS_PER_MS;
-  return { times_ns: times.subarray(0, ended), elapsed_ns, checking_ns, errors, first_error: firstError };
+  return { times_ns: times.subarray(0, ended), elapsed_ns, checking_ns, checking_cpu_ns, errors, first_error: firstError };
 }

@@ -182,9 +182,8 @@ class _Processes:
         answer = self._ask("report", CASE_GUARD_S, ())
         samples = array.array("d")
         samples.frombytes(times.read_bytes())
-        checking_ns = answer["checking_ns"]
-        elapsed_ns = answer["elapsed_ns"] - (checking_ns if case.outstanding == 1 else 0)
-        cpu_ns = max(0, cpu_ns - int(checking_ns))
+        elapsed_ns = answer["elapsed_ns"] - (answer["checking_ns"] if case.outstanding == 1 else 0)
+        cpu_ns = max(0, cpu_ns - int(answer["checking_cpu_ns"]))
         return Outcome(samples, elapsed_ns / 1e9, cpu_ns, answer["errors"], answer["first_error"])
 
     def _warmup_s(self, case: Case) -> float:

@@ -35,7 +35,9 @@ class Measured:
     elapsed_ns: float
     """From the first call to the last answer."""
     checking_ns: float = 0.0
-    """Of that, spent looking at the answers: no part of any call's time, nor of its processor time."""
+    """Of that, spent looking at the answers: no part of any call's time."""
+    checking_cpu_ns: float = 0.0
+    """Of that on a processor: no part of any call's processor time."""
     errors: int = 0
     """Calls that raised, or answered wrongly."""
     first_error: str = ""

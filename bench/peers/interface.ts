@@ -26,8 +26,10 @@ export interface Measured {
   times_ns: ArrayLike<number>;
   /** From the first call to the last answer. */
   elapsed_ns: number;
-  /** Of that, spent looking at the answers: no part of any call's time, nor of its processor time. Nothing if left out. */
+  /** Of that, spent looking at the answers: no part of any call's time. Nothing if left out. */
   checking_ns?: number;
+  /** Of that on a processor: no part of any call's processor time. Nothing if left out. */
+  checking_cpu_ns?: number;
   /** Calls that raised, or answered wrongly. */
   errors: number;
   first_error: string;
