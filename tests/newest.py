@@ -32,10 +32,11 @@ PYTHON_TESTS: Final = (
 )
 LEFT_OUT: Final = (
     "shm_protocol/python/tests/test_naming.py",
+    "tests/pairing/test_reference_leaks.py",
     "tests/pairing/test_routing.py",
     "tests/pairing/test_top.py",
 )
-"""What is the same on every version, and takes long: which worker has what, and how a terminal is drawn."""
+"""What is the same on every version, and takes long: leaks, which worker has what, and how a terminal is drawn."""
 NODE_TESTS_LEFT_OUT: Final = ("declarations.test.js",)
 """A third of the time: compilers read the declarations, whatever Node runs them."""
 

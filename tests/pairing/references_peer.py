@@ -157,11 +157,17 @@ def table() -> dict[str, int]:
     return {"lent": len(lending.lent), "held": len(lending.held)}
 
 
+def blocks() -> int:
+    """What is not free, in blocks."""
+    gc.collect()
+    return sys.getallocatedblocks()
+
+
 FUNCTIONS = {
     function.__name__: function
     for function in (
         *(apply, call_kept, call_kept_in_thread, collect, each, each_later, forget, function, hold, is_model),
-        *(apply_named, keep, lend_and_ask, make, model, release, table),
+        *(apply_named, blocks, keep, lend_and_ask, make, model, release, table),
     )
 }
 

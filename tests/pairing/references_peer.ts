@@ -51,6 +51,10 @@ async function outcome(run: () => unknown): Promise<unknown> {
 }
 
 const functions = {
+  heapUsed: () => {
+    (globalThis as { gc?: () => void }).gc?.();
+    return process.memoryUsage().heapUsed;
+  },
   apply: (callback: Callback, ...args: unknown[]) => callback(...args),
   each: async (callback: Callback, to: number) => {
     const results: Value[] = [];
@@ -127,6 +131,7 @@ function make(name: string): Promise<Handle<Model>> {
 
 const scenarios: Record<string, (rounds: number) => unknown> = {
   /** Nobody disposes of the handles. */
+  blocksOfWorker: () => bridge.call("py.blocks"),
   manyRounds: async (rounds) => {
     for (let round = 0; round < rounds; round++) {
       await bridge.call("py.apply", [(number: number) => number, round]);
