@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -132,6 +134,7 @@ class Project:
         (folder / "node_modules" / "undici-types").symlink_to(ROOT / "node_modules" / "undici-types")
         self.write("ml.py", ML)
         self.temporary = Path(tempfile.mkdtemp(prefix="shmp-"))
+        weakref.finalize(self, shutil.rmtree, self.temporary, ignore_errors=True)
         unwanted = ("SHM_POLYGLOT_CHILD", "NODE_OPTIONS", "VIRTUAL_ENV")
         self.environment = {name: value for name, value in os.environ.items() if name not in unwanted} | {
             "SHM_POLYGLOT_PYTHON": sys.executable,
