@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -513,6 +514,17 @@ result = [await named(1, 2, "de").catch(told), await named(1, 2, { locale: "de",
         [1, 2, "de", {"c": 3}],
         [1, 2, "en", {}],
     ]
+
+
+def test_what_killed_programs_have_left_is_removed_but_not_what_is_just_being_made(project: Project) -> None:
+    old, new = (project.temporary / f"shm-polyglot-child-{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir()
+    hour_ago = time.time() - 3600
+    os.utime(old, (hour_ago, hour_ago))
+    assert project.result('import { add } from "./ml.py";\nresult = await add(2, 3);') == 5
+    assert not old.exists()
+    new.rmdir()
 
 
 def test_files_that_load_each_other_without_end_are_told_so(project: Project) -> None:

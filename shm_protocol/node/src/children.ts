@@ -1,7 +1,7 @@
 /** Python children: processes of this program's own, which run what no worker does, and end with it. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, lstatSync, mkdtempSync, openSync, readdirSync, rmSync } from "node:fs";
+import { closeSync, lstatSync, mkdtempSync, openSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -24,6 +24,8 @@ const LOAD = "shm_polyglot.load";
 const PREFIX = "shm-polyglot-child-";
 /** More than a child takes of this process while it starts. */
 const DESCRIPTORS = 16;
+/** So long it takes no child to make its socket. */
+const ABANDONED_MS = 600_000;
 /** A child that is to end, and does not, ends itself after a second. */
 const END_MS = 3000;
 
@@ -59,7 +61,7 @@ export class PythonChild {
     const chain = chainFor(file);
     checkDescriptors(python);
     this.directory = makeDirectory(python);
-    removeAbandoned(dirname(this.directory));
+    removeAbandoned(dirname(this.directory), lstatSync(this.directory).mtimeMs);
     process.on("exit", this.onExit);
     process.on("beforeExit", this.onBeforeExit);
     let end: (how: string) => void = () => undefined;
@@ -283,14 +285,19 @@ function shortTemporaryFolder(): string {
   return Buffer.byteLength(longest) > MAX_SOCKET_PATH_BYTES ? "/tmp" : folder;
 }
 
-/** Remove what programs that were killed have left: directories whose socket nobody listens on. */
-function removeAbandoned(folder: string): void {
+/** Remove what programs that were killed have left: directories whose socket nobody listens on, and old ones without any. */
+function removeAbandoned(folder: string, now: number): void {
   for (const name of namesIn(folder)) {
     if (!name.startsWith(PREFIX)) continue;
     const directory = join(folder, name);
     const path = join(directory, SOCKET_NAME);
     try {
-      if (lstatSync(directory).uid !== process.geteuid?.() || statusOf(path)?.isSocket() !== true) continue;
+      const { uid, mtimeMs } = lstatSync(directory);
+      if (uid !== process.geteuid?.()) continue;
+      const status = statusOf(path);
+      // Only an empty one goes so.
+      if (status === undefined && now - mtimeMs > ABANDONED_MS) rmdirSync(directory);
+      if (status?.isSocket() !== true) continue;
     } catch {
       continue; // One that is just being made, or removed.
     }
