@@ -22,7 +22,7 @@ NOT_FOR_PROGRAMS: Final = (
     *(f"shm_protocol.{name}.__init__" for name in ("ConnectionInfo", "CurrentCall", "Peer", "Settings", "Stream")),
     "shm_protocol.*.after_fork_in_child",
     *(f"shm_protocol.Client.{name}" for name in ("*_with", "close_idle", "dial_first", "discard", "is_mine")),
-    *(f"shm_protocol.Client.{name}" for name in ("keep_on", "leased", "release", "stirred", "stream_on", "take")),
+    *(f"shm_protocol.Client.{name}" for name in ("end_turn", "leased", "release", "stirred", "stream_on", "take")),
     "shm_protocol.AsyncClient.*_with",
     "shm_protocol.AsyncClient.exchange",
     "shm_protocol.Callback.__init__",

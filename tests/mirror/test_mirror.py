@@ -274,7 +274,7 @@ def test_clients_and_bridges_call_by_the_same_names() -> None:
     assert node - python == {"listen", "workers", "leastBusyWorker", "functions", "exchange"}
     # One client has one transport; the rest is for its streams, connections and forks, and no user's.
     of_pool = {"afterForkInChild", "closeIdle", "dialFirst", "discard", "release"}
-    of_pool |= {"isMine", "keepOn", "leased", "stirred", "take"}
+    of_pool |= {"endTurn", "isMine", "leased", "stirred", "take"}
     assert python - node == {"transport", "callWith", "streamWith", "streamOn"} | of_pool
 
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -370,6 +371,37 @@ def test_at_most_65536_are_lent(client: shm_protocol.Client, monkeypatch: pytest
     with pytest.raises(shm_protocol.EncodeError, match=r"args\[3\]: the peer has 3 functions and objects .* at most 3"):
         client.call("functions.apply", *(lambda: 1 for _ in range(4)))
     assert of(client).lent == {}
+
+
+@pytest.fixture
+def _often_interrupted() -> Iterator[None]:
+    """Threads take turns after microseconds."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_often_interrupted")
+def test_streams_that_threads_drop_leave_their_connection_to_who_else_uses_it(client: shm_protocol.Client) -> None:
+    counter = handle(client, "functions.counter", "one")
+
+    def drops(begun: int) -> int:
+        for _ in range(ROUNDS // 5):
+            assert next(counter.upTo.stream(1000, credit=2)) == 0
+            begun = counter.add(0)
+        return begun
+
+    def reads() -> int:
+        return sum(len(list(counter.upTo.stream(50, credit=2))) for _ in range(ROUNDS // 20))
+
+    with ThreadPoolExecutor(4) as threads:
+        dropping = [threads.submit(drops, 1) for _ in range(2)]
+        reading = [threads.submit(reads) for _ in range(2)]
+        assert [one.result() for one in dropping] == [0, 0]
+        assert [one.result() for one in reading] == [50 * (ROUNDS // 20)] * 2
+    assert [info.in_use for info in client.connections] == [False]
+    assert counter.add() == 1
 
 
 def test_thousands_of_rounds_leave_nothing(client: shm_protocol.Client) -> None:

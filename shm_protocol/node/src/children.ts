@@ -16,8 +16,9 @@ import { isBridgeError, PeerGone, PeerUnavailable } from "./errors";
 import { LastLines } from "./last_lines";
 import { statusOf } from "./listener";
 import { type Logger, stderrLogger } from "./log";
-import { isShortage, notStartable, pythonMissing } from "./python_command";
+import { notStartable, pythonMissing } from "./python_command";
 import type { ValueStream } from "./streams";
+import { ofStart } from "./transports/shortages";
 import type { Value } from "./value_types";
 
 const LOAD = "shm_polyglot.load";
@@ -171,7 +172,7 @@ export class PythonChild {
       return await Bridge.listen({ path, log: quiet }, { isOfChild: true });
     } catch (error) {
       onEnd("never started");
-      throw isShortage(error) ? new PeerUnavailable(notStartable(this.python, error), { cause: error }) : error;
+      throw shortage(this.python, error) ?? error;
     }
   }
 
@@ -253,13 +254,18 @@ function pipeOf(child: ChildProcess | undefined): Socket | null | undefined {
   return stdio?.[3] as Socket | null | undefined;
 }
 
+function shortage(python: string, error: unknown): PeerUnavailable | undefined {
+  return ofStart(error) === undefined ? undefined : new PeerUnavailable(notStartable(python, error as Error), { cause: error });
+}
+
 /** Before anything is begun: what fails for want of them halfway, such as `spawn`, keeps those that it had. */
 function checkDescriptors(python: string): void {
   const opened: number[] = [];
   try {
     while (opened.length < DESCRIPTORS) opened.push(openSync("/dev/null", "r"));
   } catch (error) {
-    if (isShortage(error)) throw new PeerUnavailable(notStartable(python, error), { cause: error });
+    const lacking = shortage(python, error);
+    if (lacking !== undefined) throw lacking;
   } finally {
     for (const descriptor of opened) closeSync(descriptor);
   }

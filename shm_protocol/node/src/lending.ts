@@ -85,10 +85,7 @@ export class Lending implements Holding, Borrowing {
   /** Lend the functions among the arguments. Undefined: there are none. @throws EncodeError */
   lendArguments(args: readonly unknown[], meta: Meta | undefined): LentArguments | undefined {
     const kwargs = meta?.kwargs;
-    // Every call comes by here.
-    let hasCallback = false;
-    for (const value of args) if (typeof value === "function" && isCallback(value)) hasCallback = true;
-    if (!hasCallback && (kwargs === undefined || !Object.values(kwargs).some(isCallback))) return undefined;
+    if (!args.some(isCallback) && (kwargs === undefined || !Object.values(kwargs).some(isCallback))) return undefined;
     const ids: number[] = [];
     const lend = (path: string, value: unknown): unknown => {
       if (!isCallback(value)) return value;

@@ -83,10 +83,12 @@ const NOTHING_ASKED: Asked = {
   connection: undefined,
 };
 
+const CALL_OPTIONS: readonly string[] = Object.keys(NOTHING_ASKED);
+
 /** The options of a call, each read once: a getter may give something else the next time. @throws TypeError, RangeError */
 export function readCallOptions(options: unknown): Asked {
   if (options === undefined) return NOTHING_ASKED;
-  checkOptions(options, Object.keys(NOTHING_ASKED));
+  checkOptions(options, CALL_OPTIONS);
   const { timeoutMs, signal, traceparent, idempotent, credit, kwargs, handles, connection } = options as { [Option in keyof Asked]?: unknown };
   if (timeoutMs !== undefined) checkTimeout("timeoutMs", timeoutMs);
   if (signal !== undefined && !isSignal(signal)) throw wrongType("signal", signal, "an AbortSignal");

@@ -3,6 +3,8 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 
+import { ofStart } from "./transports/shortages";
+
 /**
  * `$SHM_POLYGLOT_PYTHON`, else that of the virtual environment that is active (`$VIRTUAL_ENV`), else of the nearest folder
  * `.venv` from the file upward, else `python3`.
@@ -22,22 +24,9 @@ export function pythonFor(file: string, environment: NodeJS.ProcessEnv = process
   }
 }
 
-/** What keeps any process from being started, in words that say what to do. */
-const SHORTAGES: Readonly<Record<string, string>> = {
-  EAGAIN: "this user may have no more processes (EAGAIN): end some, or raise `ulimit -u`",
-  EMFILE: "this process has no file descriptors left (EMFILE): close some, or raise `ulimit -n`",
-  ENFILE: "the machine has no file descriptors left (ENFILE): raise the sysctl fs.file-max",
-  ENOMEM: "the machine has no memory for one more process (ENOMEM)",
-};
-
-/** Whether it keeps any process from being started. */
-export function isShortage(error: unknown): error is NodeJS.ErrnoException {
-  return Object.hasOwn(SHORTAGES, String((error as NodeJS.ErrnoException).code));
-}
-
 /** What to do where a Python could not be started. */
-export function notStartable(python: string, error: NodeJS.ErrnoException): string {
-  const shortage = SHORTAGES[error.code ?? ""];
+export function notStartable(python: string, error: Error): string {
+  const shortage = ofStart(error);
   return shortage === undefined ? pythonMissing(python, error.message) : `the Python ${python} cannot be started: ${shortage}`;
 }
 

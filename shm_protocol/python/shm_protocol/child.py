@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from .calls import ServedCall
     from .child_loop import ChildLoop
     from .child_serving import ChildServing
+    from .exposed import Answerer
     from .reloading import Reloading
-    from .serving import Serving
 
 LOAD: Final = f"{BUILT_IN}load"
 NAME: Final = "python child"
@@ -71,7 +71,7 @@ class Child:
         self._connection = connection
         self._between.serve(connection)
 
-    def respond(self, serving: Serving, request: ServedCall, result: Any) -> None:
+    def respond(self, serving: Answerer, request: ServedCall, result: Any) -> None:
         """See exposed.Elsewhere."""
         if self._awaiting is None:
             # As late as the loop.

@@ -17,7 +17,8 @@ from .child_loop import ChildLoop
 from .connection import Connection
 from .current_call import being_served
 from .exits import is_interrupt, traceback_of
-from .serving import Serving, without_our_frame
+from .exposed import Answerer
+from .serving import without_our_frame
 from .streams import END
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ class ChildServing:
         self._between: Final = between
         self._connection: Final = connection
 
-    def respond(self, serving: Serving, request: ServedCall, result: Any) -> None:
+    def respond(self, serving: Answerer, request: ServedCall, result: Any) -> None:
         """Called in the thread that serves."""
         if not serving.is_waiting:
             self._begin(serving, request, result, self._between.add)
@@ -46,7 +47,7 @@ class ChildServing:
             while not response.is_over:
                 jobs.get()()
 
-    def _begin(self, serving: Serving, request: ServedCall, result: Any, give: Callable[[Job], None]) -> _Response:
+    def _begin(self, serving: Answerer, request: ServedCall, result: Any, give: Callable[[Job], None]) -> _Response:
         request.awaited = request.running = True
         response = _Response(self._loop.loop, give, serving, request)
         # What it has been given to call is called where its connection is, and awaited here.
@@ -64,7 +65,7 @@ class _Response:
     """One of them. give: has a job done in the thread that serves. is_over: that thread has done with it."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, give: Callable[[Job], None], serving: Serving, request: ServedCall
+        self, loop: asyncio.AbstractEventLoop, give: Callable[[Job], None], serving: Answerer, request: ServedCall
     ) -> None:
         self.is_over = False
         self._loop: Final = loop

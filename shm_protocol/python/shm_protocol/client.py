@@ -384,8 +384,7 @@ class Client:
                 if id(connection) not in self._kept:
                     self.release(connection)
             else:
-                keeping.end_turn()
-                self.keep_on(connection, keeping)
+                self.end_turn(connection, keeping)
 
     def stream_on(
         self,
@@ -435,7 +434,11 @@ class Client:
                         return None
                     keeping = self._kept.get(id(connection))
                     if keeping is not None and keeping.turn.acquire(blocking=False):
-                        return keeping
+                        # Unless its last stream has ended in between: then the connection is idle, or another's.
+                        if self._kept.get(id(connection)) is keeping:
+                            return keeping
+                        keeping.turn.release()
+                        continue
                     left = None if deadline == math.inf else deadline - monotonic()
                     if left is not None and left <= 0:
                         raise Busy(f"{method}: the connection that it came by was in use for {timeout:g} s")
@@ -451,12 +454,24 @@ class Client:
         keeping.streams += 1
         return ClientStream(self, connection, stream, keeping)
 
-    def keep_on(self, connection: Connection, keeping: Keeping) -> None:
-        """A turn has ended: give the connection back, unless there are streams that keep it."""
-        if keeping.streams:
-            self.stirred()
-        elif self._kept.pop(id(connection), None) is not None:
-            self.release(connection)
+    def end_turn(self, connection: Connection, keeping: Keeping) -> None:
+        """Let another have it; the connection is given back, unless there are streams that keep it."""
+        while True:
+            if keeping.dropped:
+                keeping.close_dropped()
+            # Within the turn: nobody is to get the connection by both ways.
+            is_over = not keeping.streams
+            if is_over:
+                self._kept.pop(id(connection), None)
+            keeping.turn.release()
+            if is_over:
+                self.release(connection)
+                return
+            # Whoever dropped one just now had no turn.
+            if not keeping.dropped or not keeping.turn.acquire(blocking=False):
+                break
+            connection.owner = get_ident()
+        self.stirred()
 
     def _reset_pool(self) -> None:
         self._changed = threading.Condition()
@@ -625,13 +640,14 @@ class ClientStream(Iterator[Any]):
             self._keeping.streams -= 1
             raise
         finally:
-            self._end_turn(connection)
+            self._client.end_turn(connection, self._keeping)
 
     def close(self) -> None:
         """Want no more. The peer is told, and its iterator closed. Safe to call twice."""
-        if self._connection is not None:
+        connection = self._connection
+        if connection is not None:
             self._keeping.turn.acquire()
-            self._close()
+            self._close(connection)
 
     def __enter__(self) -> Self:
         return self
@@ -644,29 +660,24 @@ class ClientStream(Iterator[Any]):
     def __del__(self) -> None:
         # As at the end of a loop that is left early: in this thread, or in whatever the collector runs in, which may be
         # one that has the turn.
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             return
         if self._keeping.turn.acquire(blocking=False):
             # Where the connection has ended, so has the stream.
             with suppress(BridgeError):
-                self._close()
+                self._close(connection)
         else:
             self._keeping.dropped.append(self._stream)
 
-    def _close(self) -> None:
-        """By whoever has the turn."""
-        connection, self._connection = self._connection, None
+    def _close(self, connection: Connection) -> None:
+        """By whoever has the turn, which ends."""
+        connection.owner = get_ident()
         try:
-            if connection is not None:
-                connection.owner = get_ident()
+            # Another thread may have been first.
+            if self._connection is not None:
+                self._connection = None
                 self._keeping.streams -= 1
                 self._stream.close()
         finally:
-            if connection is None:
-                self._keeping.end_turn()
-            else:
-                self._end_turn(connection)
-
-    def _end_turn(self, connection: Connection) -> None:
-        self._keeping.end_turn()
-        self._client.keep_on(connection, self._keeping)
+            self._client.end_turn(connection, self._keeping)

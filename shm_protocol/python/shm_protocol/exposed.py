@@ -23,7 +23,6 @@ from .options import shown
 
 if TYPE_CHECKING:
     from .calls import ServedCall
-    from .serving import Serving
 
 BUILT_IN: Final = "shm_polyglot."
 """What begins so is the library's own (PROTOCOL.md section 7)."""
@@ -47,10 +46,27 @@ class Namer(Protocol):
         """The peer may call these from now on. Called in whichever thread exposes something."""
 
 
+class Answerer(Protocol):
+    """A connection's serving, as whoever runs something for it sees it."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether what is served now is so while a call of ours waits for its answer."""
+        ...
+
+    def settle(self, request: ServedCall, result: object, failed: BaseException | None) -> None:
+        """Answer with what was given in the end, or raised."""
+        ...
+
+    def post_item(self, request: ServedCall, value: object) -> bool:
+        """Send an item. False: it cannot be sent, and the stream has been broken off."""
+        ...
+
+
 class Elsewhere(Protocol):
     """An event loop in another thread, for a connection that has none."""
 
-    def respond(self, serving: Serving, request: ServedCall, result: Any) -> None:
+    def respond(self, serving: Answerer, request: ServedCall, result: Any) -> None:
         """Have run there what a function has given that is to be awaited or iterated over, and settled here."""
         ...
 

@@ -60,18 +60,13 @@ class Keeping:
         self.streams = 0
         self.dropped: Final[deque[Stream]] = deque()
 
-    def end_turn(self) -> None:
-        """Let another have it, and close what has been dropped meanwhile."""
-        while True:
-            while self.dropped:
-                self.streams -= 1
-                # Where the connection has ended, so have they.
-                with suppress(BridgeError):
-                    self.dropped.popleft().close()
-            self.turn.release()
-            # Whoever dropped one just now had no turn.
-            if not self.dropped or not self.turn.acquire(blocking=False):
-                return
+    def close_dropped(self) -> None:
+        """By whoever has the turn and owns the connection."""
+        while self.dropped:
+            self.streams -= 1
+            # Where the connection has ended, so have they.
+            with suppress(BridgeError):
+                self.dropped.popleft().close()
 
 
 class PooledCaller:

@@ -119,13 +119,9 @@ class Serving:
                 self._respond_lingering(request, result)
             else:
                 self._respond(request, result)
-        except (BridgeError, MemoryError):
-            raise
         except BaseException as escaped:
-            if request.exits or is_interrupt(escaped):
+            if not self._has_answered(request, escaped):
                 raise
-            # A hook that was thought of nowhere.
-            self._answer_escaped(request, escaped)
 
     @property
     def is_waiting(self) -> bool:
@@ -143,21 +139,11 @@ class Serving:
                 self._drop(request, result)
             elif failed is not None:
                 self._settle_failure(request, failed)
-            elif streams.is_async_stream(result):
-                self.refuse(request, EncodeError(f"result: {request.method} gives a stream: call it with stream()"))
-            elif streams.is_awaitable(result):
-                self.refuse(request, EncodeError(f"result: what {request.method} gives is to be awaited twice"))
-                self._drop(request, result)
-            elif request.lingers:
-                self._respond_lingering(request, result)
-            else:
-                self._respond(request, result)
-        except (BridgeError, MemoryError):
-            raise
+            elif not self._refuse_unfinished(request, result):
+                self._respond_in_the_end(request, result)
         except BaseException as escaped:
-            if request.exits or is_interrupt(escaped):
+            if not self._has_answered(request, escaped):
                 raise
-            self._answer_escaped(request, escaped)
 
     def post_item(self, request: ServedCall, value: object) -> bool:
         """Send an item of what runs in a loop. False: it cannot be sent, and the stream has been broken off."""
@@ -278,12 +264,9 @@ class Serving:
                 self._drop(request, request.iterator)
             else:
                 self._send_item(request)
-        except (BridgeError, MemoryError):
-            raise
         except BaseException as escaped:
-            if request.exits or is_interrupt(escaped):
+            if not self._has_answered(request, escaped):
                 raise
-            self._answer_escaped(request, escaped)
         return True
 
     def _send_item(self, request: ServedCall) -> None:
@@ -322,6 +305,24 @@ class Serving:
             self._drop(request, None)
         else:
             self._respond_failure(request, failed)
+
+    def _refuse_unfinished(self, request: ServedCall, result: object) -> bool:
+        """Whether what was given in the end is itself to be awaited or iterated over in a loop: then that is told."""
+        if streams.is_async_stream(result):
+            self.refuse(request, EncodeError(f"result: {request.method} gives a stream: call it with stream()"))
+        elif streams.is_awaitable(result):
+            self.refuse(request, EncodeError(f"result: what {request.method} gives is to be awaited twice"))
+            self._drop(request, result)
+        else:
+            return False
+        return True
+
+    def _respond_in_the_end(self, request: ServedCall, result: object) -> None:
+        """With what something asynchronous has given."""
+        if request.lingers:
+            self._respond_lingering(request, result)
+        else:
+            self._respond(request, result)
 
     def _respond_lingering(self, request: ServedCall, result: object) -> None:
         if request.wants_stream and streams.is_stream(result):
@@ -424,6 +425,15 @@ class Serving:
             self._post_answer(request, last_answer(request.id))
         except MessageTooLarge as error:
             raise ProtocolError(f"the peer takes no message that an error fits into: {error}") from None
+
+    def _has_answered(self, request: ServedCall, escaped: BaseException) -> bool:
+        """Whether it was answered all the same, because what has escaped is a hook's that was thought of nowhere, and
+        ends neither the connection nor the program.
+        """
+        if isinstance(escaped, BridgeError | MemoryError) or request.exits or is_interrupt(escaped):
+            return False
+        self._answer_escaped(request, escaped)
+        return True
 
     def _answer_escaped(self, request: ServedCall, escaped: BaseException) -> None:
         """What has come past every guard is answered all the same, once, and logged."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from . import streams
 from .calls import ServedCall
 from .current_call import Caller, being_served
-from .errors import BridgeError, EncodeError
+from .errors import BridgeError
 from .exits import ends_program, is_interrupt
 from .exposed import Exposed
 from .forks import Owner
@@ -175,17 +175,10 @@ class LoopServing(Serving):
             self._session.finish(request)
         elif request.cancelled or self._link.ended is not None or not request.id:
             self._drop(request, result)
+        elif not self._refuse_unfinished(request, result):
+            self._respond_in_the_end(request, result)
         elif streams.is_async_stream(result):
-            hint = f"result: {request.method} gives a stream: call it with stream()"
-            self.refuse(request, EncodeError(hint))
             await self._close_async(request, result)
-        elif streams.is_awaitable(result):
-            self.refuse(request, EncodeError(f"result: what {request.method} gives is to be awaited twice"))
-            self._drop(request, result)
-        elif request.lingers:
-            self._respond_lingering(request, result)
-        else:
-            self._respond(request, result)
 
     def _settle_failure(self, request: ServedCall, failed: BaseException) -> None:
         if self._link.ended is not None:

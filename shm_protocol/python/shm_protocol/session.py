@@ -383,22 +383,16 @@ class Session:
         self._arriving = size
         try:
             frames.read_frame(frame, self)
-        except (BridgeError, MemoryError):
-            raise
         except BaseException as escaped:
-            if is_interrupt(escaped):
-                raise
-            raise _not_taken(escaped) from escaped
+            _require_thought_of(escaped)
+            raise
 
     def _receive_with_references(self, message: bytes | memoryview) -> None:
         try:
             self._put_in_references(message)
-        except (BridgeError, MemoryError):
-            raise
         except BaseException as escaped:
-            if is_interrupt(escaped):
-                raise
-            raise _not_taken(escaped) from escaped
+            _require_thought_of(escaped)
+            raise
 
     def _put_in_references(self, message: bytes | memoryview) -> None:
         frame = values.decode(message, self.buffers)
@@ -680,11 +674,14 @@ class Session:
         return self.incoming.get(request_id)
 
 
-def _not_taken(escaped: BaseException) -> ProtocolError:
-    """For what code of the program's has raised while a message was taken, where nobody has thought of it. The message
-    is lost, and whoever waits for it has to be told.
+def _require_thought_of(escaped: BaseException) -> None:
+    """Raise ProtocolError for what code of the program's has raised while a message was taken, where nobody has thought
+    of it. The message is lost, and whoever waits for it has to be told.
     """
-    return ProtocolError(f"a message of the peer's could not be taken: {name_of(type(escaped))}: {text_of(escaped)}")
+    if isinstance(escaped, BridgeError | MemoryError) or is_interrupt(escaped):
+        return
+    told = f"{name_of(type(escaped))}: {text_of(escaped)}"
+    raise ProtocolError(f"a message of the peer's could not be taken: {told}") from escaped
 
 
 def ended_for(method: str, reason: BridgeError) -> BridgeError:
